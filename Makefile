@@ -1,0 +1,41 @@
+# `make` lists the targets. Everything runs in .venv, which is made where it is missing.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install reproduce test check format dashboard clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP)  ## make .venv and install rdcodec with its tools, exact versions
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+reproduce: install  ## the main job: corpus, training, coding, scoring, report
+	$(BIN)/rdcodec run
+
+test: install  ## all tests, the tiny real pipeline included
+	$(BIN)/python -m pytest
+
+check: install  ## ruff (lint and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install  ## let ruff format and mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+dashboard: install  ## Prefect's dashboard, on http://127.0.0.1:4200
+	@echo "Prefect's dashboard: http://127.0.0.1:4200 (runs started while it is up appear live; Ctrl-C ends it)"
+	PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1 \
+	$(BIN)/prefect server start --host 127.0.0.1 --port 4200
+
+clean:  ## remove caches of tools; outs of the pipeline stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

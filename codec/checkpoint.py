@@ -1,0 +1,122 @@
+"""One file per model: weights, config and frozen tables, as safetensors.
+
+``load`` rebuilds a model from its file alone. Keys are ``weights.<parameter>`` and
+``tables.lowest``, ``tables.starts``, ``tables.frequencies``; the config is JSON in the metadata.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from codec.config import CodecConfig
+from codec.entropy_model import FrozenTables
+from codec.errors import UserError
+from codec.files import replacing
+from codec.model import AudioCodec
+
+FORMAT = 1
+FILE_NAME = "model.safetensors"
+RELEASED = Path(__file__).parent / "weights"
+
+
+def save(model: AudioCodec, path: str | Path, half: bool = False) -> None:
+    """Write the model to ``path`` in one step; the same model gives the same bytes.
+
+    ``half`` stores weights as 16-bit floats. Loading widens them again, so what runs is always
+    float32.
+    """
+    tensors = {
+        f"weights.{name}": (value.half() if half else value).detach().cpu().contiguous()
+        for name, value in model.state_dict().items()
+    }
+    if model.tables is not None:
+        tensors["tables.lowest"] = torch.from_numpy(model.tables.lowest)
+        tensors["tables.starts"] = torch.from_numpy(model.tables.starts)
+        tensors["tables.frequencies"] = torch.from_numpy(model.tables.frequencies)
+    # One metadata key only: safetensors writes several in no fixed order.
+    about = {"format": FORMAT, "config": model.config.model_dump()}
+    with replacing(path) as scratch:
+        save_file(tensors, scratch, metadata={"rdcodec": json.dumps(about, sort_keys=True)})
+
+
+def load(path: str | Path) -> AudioCodec:
+    """Rebuild the model that ``save`` wrote, in evaluation mode."""
+    path = Path(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get("rdcodec", "{}"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be read as a model: {error}") from error
+    if about.get("format") != FORMAT:
+        raise UserError(
+            f"{path}: not a model of this rdcodec (format {about.get('format')}, not {FORMAT})"
+        )
+    weights = {
+        name.removeprefix("weights."): value.float()
+        for name, value in tensors.items()
+        if name.startswith("weights.")
+    }
+    try:
+        model = AudioCodec(CodecConfig.model_validate(about["config"]))
+        model.load_state_dict(weights)
+    except (ValidationError, KeyError, RuntimeError) as error:
+        raise UserError(f"{path}: config and weights do not fit: {error}") from error
+    if "tables.lowest" in tensors:
+        model.tables = FrozenTables(
+            *(tensors[f"tables.{part}"].numpy() for part in ("lowest", "starts", "frequencies"))
+        )
+        model.model_hash = _digest(model.config, weights)
+    return model.eval()
+
+
+def _digest(config: CodecConfig, weights: dict[str, Tensor]) -> bytes:
+    """Four bytes that name an encoder–decoder pair; the prior is named by the tables' own hash."""
+    sha = hashlib.sha256(config.model_dump_json().encode())
+    for name in sorted(weights):
+        if not name.startswith("prior."):
+            sha.update(name.encode())
+            sha.update(weights[name].numpy().tobytes())
+    return sha.digest()[:4]
+
+
+def released() -> dict[str, Path]:
+    """Names and files of the models that come with the package."""
+    return {path.stem: path for path in sorted(RELEASED.glob("*.safetensors"))}
+
+
+def find(model: str | Path) -> Path:
+    """The file of a released name, a model folder, or a model file."""
+    if str(model) in released():
+        return released()[str(model)]
+    path = Path(model)
+    file = path / FILE_NAME if path.is_dir() else path
+    if file.is_file():
+        return file
+    names = ", ".join(released()) or "none in this version"
+    raise UserError(
+        f"{model}: neither a released model ({names}) nor a model file, nor a folder with "
+        f"{FILE_NAME} in it"
+    )
+
+
+def find_by_hash(model_hash: bytes) -> AudioCodec:
+    """The model that a file was made with, among the released ones and those in ``models/``.
+
+    RDCODEC_MODELS names another folder to search instead of ``models``.
+    """
+    folder = Path(os.environ.get("RDCODEC_MODELS", "models"))
+    for path in [*released().values(), *sorted(folder.glob(f"*/{FILE_NAME}"))]:
+        model = load(path)
+        if model.model_hash == model_hash:
+            return model
+    raise UserError(
+        f"no model {model_hash.hex()} among the released ones or in {folder}/; name it with --model"
+    )

@@ -1,0 +1,120 @@
+"""CodecConfig: everything needed to rebuild a model, and the presets."""
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class CodecConfig(BaseModel):
+    """The architecture of one codec, as data.
+
+    Two architectures share every other part (quantizer, entropy model, bitstream):
+
+    ``waveform``
+        The encoder is a stack of strided convolutions on samples, one per entry of ``strides``,
+        each followed by ``encoder_blocks`` residual units; the decoder mirrors it with transposed
+        convolutions. ``widths`` holds the channels after each stride.
+    ``spectral``
+        The encoder looks at a windowed Fourier transform, one frame per ``hop``, through
+        ``encoder_blocks`` ConvNeXt blocks of ``widths[0]`` channels; the decoder runs
+        ``decoder_blocks`` such blocks and an inverse transform (Siuzdak, "Vocos", 2023).
+        All the work is done at frame rate, which is why it is several times as fast.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    architecture: Literal["spectral", "waveform"]
+    sample_rate: int = Field(ge=8_000, le=192_000)
+    strides: list[int] = Field(min_length=1)
+    widths: list[int] = Field(min_length=1)
+    latent_channels: int = Field(ge=1, le=1024)
+    encoder_blocks: int = Field(ge=0, le=64)
+    decoder_blocks: int = Field(ge=0, le=64)
+    kernel: int = Field(default=7, ge=3, le=63)
+    window: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "CodecConfig":
+        if any(stride < 1 for stride in self.strides):
+            raise ValueError(f"strides: every stride is at least 1, not {self.strides}")
+        if any(width < 1 for width in self.widths):
+            raise ValueError(f"widths: every width is at least 1, not {self.widths}")
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel: {self.kernel} is even; only odd kernels keep frames centred")
+        if self.architecture == "waveform":
+            if len(self.widths) != len(self.strides):
+                raise ValueError(
+                    f"widths: {len(self.widths)} widths for {len(self.strides)} strides; "
+                    "a waveform codec needs one width per stride"
+                )
+            if self.window:
+                raise ValueError("window: only spectral codecs have one; leave it 0")
+        else:
+            if len(self.widths) != 1 or len(self.strides) != 1:
+                raise ValueError("strides, widths: a spectral codec has one of each")
+            if self.window % self.hop or self.window < 2 * self.hop:
+                raise ValueError(
+                    f"strides: hop {self.hop} does not divide window {self.window} "
+                    "into at least two parts"
+                )
+            if (self.window - self.hop) % 2:
+                raise ValueError(
+                    "window: window minus hop must be even, so that frames are centred"
+                )
+        return self
+
+    @property
+    def hop(self) -> int:
+        """Samples per frame: the product of the strides."""
+        return math.prod(self.strides)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.sample_rate / self.hop
+
+    @property
+    def context_frames(self) -> int:
+        """Frames on either side that an encoder or decoder output can depend on, at most.
+
+        ``chunks`` gives every window this much margin, which makes its cuts exact.
+        """
+        reach = self.kernel // 2
+        if self.architecture == "spectral":
+            blocks = max(self.encoder_blocks, self.decoder_blocks)
+            return reach * (blocks + 2) + self.window // self.hop
+        # Counted in samples, from the innermost layer out; the decoder mirrors the encoder, so
+        # the larger of the two block counts bounds both.
+        blocks = max(self.encoder_blocks, self.decoder_blocks)
+        scale, samples = 1, reach
+        for stride in self.strides:
+            samples += scale * reach
+            scale *= stride
+            samples += scale * blocks * reach
+        return -(-(samples + scale * 2 * reach) // self.hop) + 1
+
+
+PRESETS: dict[str, CodecConfig] = {
+    # 75 frames a second at 24 kHz; about 4 million parameters.
+    "general-24k": CodecConfig(
+        architecture="spectral",
+        sample_rate=24_000,
+        strides=[320],
+        window=1280,
+        widths=[192],
+        latent_channels=96,
+        encoder_blocks=5,
+        decoder_blocks=7,
+    ),
+    # The codec of the classic description: 48,000 samples -> 6,000 frames of 64 channels.
+    "seed-48k": CodecConfig(
+        architecture="waveform",
+        sample_rate=48_000,
+        strides=[2, 2, 2],
+        widths=[128, 256, 512],
+        latent_channels=64,
+        encoder_blocks=1,
+        decoder_blocks=1,
+    ),
+}

@@ -1,0 +1,17 @@
+"""Errors that a user can mend, as opposed to bugs."""
+
+
+class UserError(Exception):
+    """Bad input: the message names the file or key, what is wrong and what to do.
+
+    The command line prints it as one line on stderr and exits with status 2.
+    Anything that is not a ``UserError`` is a bug and keeps its traceback.
+    """
+
+
+class BitstreamError(UserError):
+    """A ``.rdc`` file that is damaged, truncated, or made with another model."""
+
+
+class AudioError(UserError):
+    """Audio that cannot be read, or that cannot be coded."""

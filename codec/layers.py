@@ -1,0 +1,102 @@
+"""The layers that encoder and decoder are made of."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ResidualUnit(nn.Module):
+    """x + conv1x1(ELU(conv(ELU(x)))), the unit of waveform codecs.
+
+    Shapes: (batch, width, frames) to the same. Source: Zeghidour et al., "SoundStream", 2021,
+    section III-A.
+    """
+
+    def __init__(self, width: int, kernel: int) -> None:
+        super().__init__()
+        self.spread = nn.Conv1d(width, width // 2 or 1, kernel, padding=kernel // 2)
+        self.mix = nn.Conv1d(width // 2 or 1, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mix(F.elu(self.spread(F.elu(x))))
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution in time, then a two-layer network on each frame, then the residual.
+
+    Shapes: (batch, width, frames) to the same. Normalization is over channels of one frame, so a
+    frame never depends on how much audio surrounds it. Source: Liu et al., "A ConvNet for the
+    2020s", 2022, section 2.6, in one dimension.
+    """
+
+    def __init__(self, width: int, kernel: int, expansion: int = 4) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, expansion * width)
+        self.narrow = nn.Linear(expansion * width, width)
+        self.scale = nn.Parameter(torch.full((width,), 0.1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.depthwise(x).transpose(1, 2))
+        y = self.scale * self.narrow(F.gelu(self.widen(y)))
+        return x + y.transpose(1, 2)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalization over the channels of (batch, channels, frames)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class Spectrum(nn.Module):
+    """Frames of samples to compressed complex spectra and back.
+
+    ``analyse`` maps (batch, 1, frames · hop) to (batch, 2 · bins, frames), the real parts before
+    the imaginary parts; ``synthesize`` maps that back by overlap-add. Bins are divided by the
+    square root of their magnitude: the networks then work at something close to the ear's dynamic
+    range, and phases stay as they are. Frame m is centred on sample (m + 1/2) · hop.
+    """
+
+    window: Tensor
+    floor = 1e-5
+
+    def __init__(self, window: int, hop: int) -> None:
+        super().__init__()
+        self.hop = hop
+        self.size = window
+        self.bins = window // 2 + 1
+        self.register_buffer("window", torch.hann_window(window), persistent=False)
+        # Overlapping squared Hann windows add up to a constant, once the overlap is three or more.
+        overlap = window // hop
+        self.gain = overlap * 3 / 8 if overlap > 2 else 1.0
+
+    def analyse(self, waveform: Tensor) -> Tensor:
+        margin = (self.size - self.hop) // 2
+        frames = F.pad(waveform[:, 0], (margin, margin)).unfold(-1, self.size, self.hop)
+        spectrum = torch.fft.rfft(frames * self.window)
+        spectrum = spectrum / (spectrum.abs() + self.floor).sqrt()
+        return torch.cat((spectrum.real, spectrum.imag), dim=-1).transpose(1, 2)
+
+    def synthesize(self, spectrum: Tensor) -> Tensor:
+        real, imag = spectrum.transpose(1, 2).float().chunk(2, dim=-1)
+        magnitude = torch.sqrt(real * real + imag * imag + self.floor * self.floor)
+        frames = torch.fft.irfft(torch.complex(real * magnitude, imag * magnitude), n=self.size)
+        frames = frames * (self.window / self.gain)
+        return overlap_add(frames, self.hop).unsqueeze(1)
+
+
+def overlap_add(frames: Tensor, hop: int) -> Tensor:
+    """Add (batch, frames, size) with the given hop; the inverse of centred framing.
+
+    ``size`` is a multiple of ``hop``. Returns (batch, frames · hop).
+    """
+    batch, count, size = frames.shape
+    parts = size // hop
+    pieces = frames.reshape(batch, count, parts, hop)
+    total = frames.new_zeros(batch, count + parts - 1, hop)
+    for part in range(parts):
+        total[:, part : part + count] += pieces[:, :, part]
+    margin = (size - hop) // 2
+    return total.reshape(batch, -1)[:, margin : margin + count * hop]

@@ -1,0 +1,75 @@
+"""The one command, rdcodec: the codec's commands and the bench's."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from codec.cli import app
+from codec.errors import UserError
+
+
+@app.command()
+def run(
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of params.yaml first."),
+    ] = None,
+) -> None:
+    """Run the pipeline of dvc.yaml: what changed, and what depends on it."""
+    from pipeline import params
+
+    if assignments:
+        params.change(assignments)
+    params.load()
+    from pipeline import flow
+
+    if not flow.execute():
+        raise typer.Exit(1)
+    _say_result()
+
+
+@app.command()
+def check(
+    update: Annotated[
+        bool, typer.Option("--update", help="Make the present summary the baseline.")
+    ] = False,
+) -> None:
+    """Compare reports/summary.json with reports/baseline.json; worse values exit with 1."""
+    from pipeline import check as gate
+    from pipeline.stages import check as stage
+    from pipeline.stages.aggregate import SUMMARY
+
+    if update:
+        gate.update(gate.read(SUMMARY))
+        typer.echo(f"{gate.BASELINE} is now this summary; commit it")
+        return
+    import logging
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    stage.main()
+
+
+def _say_result() -> None:
+    import pandas as pd
+
+    from pipeline import check as gate
+    from pipeline.flow import PAGE
+    from pipeline.stages.aggregate import CURVE, SUMMARY, table
+
+    typer.echo(f"\n{table(pd.read_csv(CURVE)).to_string(index=False)}\n")
+    typer.echo(gate.read(SUMMARY)["headline"])
+    typer.echo(f"\nThe report is {PAGE.resolve()}")
+
+
+def main() -> None:
+    """Run a command; a UserError is one line on stderr and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Every coder on every test clip: files, decoded audio, and a table of bytes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from codec import audio
+from codec.files import write_bytes, write_text
+from codec.model import fit_length
+from pipeline.coders import Coder
+from pipeline.corpora import manifest
+from pipeline.stage import progress
+
+CODED, DECODED = Path("coded"), Path("decoded")
+
+
+def table_path(point: str) -> Path:
+    """Where the bytes of a point's files are listed."""
+    return CODED / f"{point}.csv"
+
+
+def decoded_path(point: str, clip: manifest.Clip) -> Path:
+    """Where a clip decoded at a point lies."""
+    return DECODED / point / f"{clip.name}.flac"
+
+
+def code_clips(coder: Coder, split: Path) -> None:
+    """Write coded/<point>/, decoded/<point>/ and coded/<point>.csv, one row per clip.
+
+    The decoder gets the file's bytes and nothing else; decoded audio is brought to the clip's
+    rate and length. Columns: clip, kind, source, seconds, file_bytes, payload_bytes,
+    estimated_bits (empty where the coder has no estimate), about (JSON).
+    """
+    clips = manifest.read(split)
+    for folder in (CODED / coder.name, DECODED / coder.name):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    about = json.dumps(coder.about(), sort_keys=True)
+    rows = []
+    for clip in progress(clips, len(clips), coder.name):
+        waveform, rate = audio.read(split / clip.file)
+        path = CODED / coder.name / f"{clip.name}{coder.suffix}"
+        write_bytes(path, coder.encode(waveform, rate))
+        data = path.read_bytes()
+        decoded, decoded_rate = coder.decode(data)
+        decoded = fit_length(audio.resample(decoded, decoded_rate, rate), waveform.shape[-1])
+        audio.write(decoded_path(coder.name, clip), decoded, rate)
+        rows.append(
+            {
+                "clip": clip.name,
+                "kind": clip.kind,
+                "source": clip.source,
+                "seconds": waveform.shape[-1] / rate,
+                "file_bytes": len(data),
+                "payload_bytes": coder.payload_bytes(data),
+                "estimated_bits": coder.estimated_bits(data),
+                "about": about,
+            }
+        )
+    write_text(table_path(coder.name), pd.DataFrame(rows).to_csv(index=False, float_format="%.6f"))

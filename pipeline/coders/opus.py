@@ -1,0 +1,126 @@
+"""Opus as an anchor: opuslib on libopus, in Ogg files."""
+
+import ctypes
+import ctypes.util
+import importlib
+import io
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from codec import audio
+from codec.errors import UserError
+from pipeline.coders import ogg
+from pipeline.params import OpusSettings
+
+RATE = ogg.SAMPLE_RATE
+
+
+def library_path(library: str) -> str:
+    """The libopus that the params name: ``av`` (in PyAV's wheel), ``system``, or a path."""
+    if library == "av":
+        folder = Path(av.__file__).parent
+        places = [folder.parent / "av.libs", folder / ".dylibs"]
+        found = [path for place in places for path in sorted(place.glob("libopus*"))]
+        if not found:
+            raise UserError("opus.settings.library: this PyAV carries no libopus; use system")
+        return str(found[0])
+    if library == "system":
+        name = ctypes.util.find_library("opus")
+        if name is None:
+            raise UserError("opus.settings.library: this system has no libopus; use av")
+        return name
+    if not Path(library).is_file():
+        raise UserError(f"opus.settings.library: {library}: no such file; use av or system")
+    return library
+
+
+def load_opuslib(library: str) -> ModuleType:
+    """Import opuslib on that library; it looks for one by ``ctypes.util.find_library`` only."""
+    path, search = library_path(library), ctypes.util.find_library
+    ctypes.util.find_library = lambda name: path if name == "opus" else search(name)
+    try:
+        return importlib.import_module("opuslib")
+    finally:
+        ctypes.util.find_library = search
+
+
+class OpusCoder:
+    """Opus at one nominal bitrate in kbps, for the whole signal (not per channel).
+
+    Input is resampled to 48 kHz, Opus's own rate; the encoder's delay (pre-skip) is trimmed and
+    the exact length restored, so that decoded and original audio are in step.
+    """
+
+    suffix = ".opus"
+
+    def __init__(self, kbps: int, settings: OpusSettings) -> None:
+        self.name = f"opus-{kbps}"
+        self.kbps = kbps
+        self.settings = settings
+        self.opuslib: Any = load_opuslib(settings.library)
+        version = self.opuslib.api.libopus.opus_get_version_string
+        version.restype = ctypes.c_char_p
+        self.version = version().decode()
+
+    def encode(self, waveform: NDArray[np.float32], sample_rate: int) -> bytes:
+        full = audio.resample(waveform, sample_rate, RATE)
+        channels, length = full.shape
+        if channels > 2:
+            raise UserError(f"{channels} channels: the Opus anchor codes one or two")
+        encoder = self.opuslib.Encoder(RATE, channels, self.settings.application)
+        encoder.bitrate = self.kbps * 1000
+        encoder.complexity = self.settings.complexity
+        encoder.vbr = int(self.settings.vbr)
+        frame = RATE * self.settings.frame_ms // 1000
+        pre_skip = encoder.lookahead
+        # The last frames must carry the encoder's delay out of it as well.
+        count = -(-(length + pre_skip) // frame)
+        padded = np.pad(full, ((0, 0), (0, count * frame - length)))
+        packets = [
+            encoder.encode_float(
+                np.ascontiguousarray(padded[:, start : start + frame].T).tobytes(), frame
+            )
+            for start in range(0, count * frame, frame)
+        ]
+        return ogg.pack_opus(packets, frame, pre_skip, length, channels, sample_rate)
+
+    def decode(self, data: bytes) -> tuple[NDArray[np.float32], int]:
+        channels, pre_skip, end, packets = _unpack(data)
+        decoder = self.opuslib.Decoder(RATE, channels)
+        longest = RATE * 120 // 1000
+        parts = [
+            np.frombuffer(decoder.decode_float(packet, longest), np.float32).reshape(-1, channels)
+            for packet in packets
+        ]
+        return np.concatenate(parts)[pre_skip:end].T.copy(), RATE
+
+    def payload_bytes(self, data: bytes) -> int:
+        return sum(map(len, _unpack(data)[3]))
+
+    def estimated_bits(self, data: bytes) -> float | None:
+        return None
+
+    def about(self) -> dict[str, object]:
+        return {
+            "coder": self.version,
+            "nominal_kbps": self.kbps,
+            **self.settings.model_dump(exclude={"library"}),
+        }
+
+
+def _unpack(data: bytes) -> tuple[int, int, int, list[bytes]]:
+    """Channels, pre-skip, end (samples at 48 kHz) and packets, read by FFmpeg's demuxer."""
+    with av.open(io.BytesIO(data), mode="r", format="ogg") as container:
+        stream = container.streams.audio[0]
+        head = stream.codec_context.extradata
+        packets = [bytes(packet) for packet in container.demux(stream) if packet.size]
+    if head is None or head[:8] != b"OpusHead":
+        raise UserError("not an Ogg Opus file")
+    last_page = data.rindex(b"OggS")
+    end = int.from_bytes(data[last_page + 6 : last_page + 14], "little")
+    return head[9], int.from_bytes(head[10:12], "little"), end, packets

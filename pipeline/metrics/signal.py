@@ -1,0 +1,21 @@
+"""Metrics of the waveform itself."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def si_sdr(
+    *, reference: NDArray[np.float64], degraded: NDArray[np.float64], sample_rate: int
+) -> float:
+    """Scale-invariant signal-to-distortion ratio of (samples,) in dB; higher is better.
+
+    Not a perceptual measure: it falls with any change of phase. Source: Le Roux et al., "SDR –
+    half-baked or well done?", 2019, equation 2. A perfect copy gives +100 dB at most.
+    """
+    scale = float(reference @ degraded) / float(reference @ reference)
+    target = scale * reference
+    noise = degraded - target
+    ratio = (float(target @ target) + 1e-20) / (
+        float(noise @ noise) + 1e-10 * float(target @ target) + 1e-20
+    )
+    return 10 * float(np.log10(ratio))

@@ -1,0 +1,301 @@
+"""params.yaml as typed models: whatever is wrong with it is an error that names the key."""
+
+import io
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from codec.config import PRESETS, CodecConfig
+from codec.errors import UserError
+from codec.files import write_text
+
+FILE = Path("params.yaml")
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Weight = NotNegative
+
+
+class Section(BaseModel):
+    """A part of params.yaml: no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Synthetic(Section):
+    """How much the synthetic corpus makes."""
+
+    train_minutes: Positive
+    train_seconds: Annotated[float, Field(ge=1)]
+    test_clips: Annotated[int, Field(ge=4)]
+    test_seconds: Annotated[float, Field(ge=1)]
+
+
+class Corpus(Section):
+    """Where the audio comes from."""
+
+    source: Literal["synthetic", "folder"]
+    train: str
+    test: str
+    mono: bool
+    longest_test_seconds: NotNegative
+    valid_fraction: Annotated[float, Field(gt=0, lt=1)]
+    synthetic: Synthetic
+
+
+class Codec(BaseModel):
+    """A preset, and any field of CodecConfig that replaces the preset's."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    preset: str
+
+    @field_validator("preset")
+    @classmethod
+    def _known(cls, preset: str) -> str:
+        if preset not in PRESETS:
+            raise ValueError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+        return preset
+
+    @model_validator(mode="after")
+    def _builds(self) -> "Codec":
+        try:
+            self.config()
+        except ValidationError as error:
+            raise ValueError(_say(error)) from error
+        return self
+
+    def config(self) -> CodecConfig:
+        """The architecture that preset and replacements make."""
+        fields = PRESETS[self.preset].model_dump() | (self.model_extra or {})
+        return CodecConfig.model_validate(fields)
+
+
+class Loss(Section):
+    """The terms of the loss."""
+
+    gamma: Weight
+    stft_scales: Annotated[list[Annotated[int, Field(ge=64)]], Field(min_length=1)]
+    phase_weight: Weight
+
+
+class Optimizer(Section):
+    """How training steps are made."""
+
+    batch_size: Count
+    segment_seconds: Positive
+    learning_rate: Positive
+    prior_learning_rate: Positive
+    warmup_steps: Annotated[int, Field(ge=0)]
+    gradient_clip: Positive
+    threads: Annotated[int, Field(ge=0)]
+
+
+class Pretrain(Section):
+    """The base from which every model starts."""
+
+    beta: Weight
+    steps: Count
+
+
+class Train(Section):
+    """The training of each model."""
+
+    steps: Count
+
+
+class Model(Section):
+    """One entry of the sweep."""
+
+    beta: Weight
+
+
+class Entropy(Section):
+    """The entropy model's own training."""
+
+    steps: Count
+    learning_rate: Positive
+    seconds: Positive
+
+
+class OpusSettings(Section):
+    """libopus's options."""
+
+    application: Literal["audio", "voip", "restricted_lowdelay"]
+    complexity: Annotated[int, Field(ge=0, le=10)]
+    vbr: bool
+    frame_ms: Literal[10, 20, 40, 60]
+    library: str
+
+
+class Opus(Section):
+    """The anchors."""
+
+    bitrates: Annotated[list[Annotated[int, Field(ge=6, le=510)]], Field(min_length=1)]
+    settings: OpusSettings
+
+    @field_validator("bitrates")
+    @classmethod
+    def _distinct(cls, bitrates: list[int]) -> list[int]:
+        if len(set(bitrates)) < len(bitrates):
+            raise ValueError("a bitrate stands there twice")
+        return bitrates
+
+
+class Score(Section):
+    """How scoring runs."""
+
+    jobs: Annotated[int, Field(ge=0)]
+
+
+class Statistics(Section):
+    """Intervals and BD-rates."""
+
+    resamples: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    min_overlap: Annotated[float, Field(ge=0, le=1)]
+
+
+class Check(Section):
+    """What counts as worse."""
+
+    metrics: dict[str, NotNegative]
+    rate_percent: NotNegative
+    estimate_gap_percent: NotNegative
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0)]
+    corpus: Corpus
+    codec: Codec
+    loss: Loss
+    optimizer: Optimizer
+    pretrain: Pretrain
+    train: Train
+    models: Annotated[dict[str, Model], Field(min_length=1)]
+    entropy: Entropy
+    opus: Opus
+    score: Score
+    statistics: Statistics
+    check: Check
+
+    @field_validator("models")
+    @classmethod
+    def _names(cls, models: dict[str, Model]) -> dict[str, Model]:
+        for name in models:
+            if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or name == "base":
+                raise ValueError(
+                    f"{name!r} is no model name: a small letter, then small letters, digits, - "
+                    "and _ (no dot: DVC reads one as a level of params.yaml; base is taken)"
+                )
+        return models
+
+    @model_validator(mode="after")
+    def _fit(self) -> "Params":
+        config = self.codec.config()
+        samples = self.optimizer.segment_seconds * config.sample_rate
+        if samples < max(self.loss.stft_scales):
+            raise ValueError(
+                f"optimizer.segment_seconds: {self.optimizer.segment_seconds} s are fewer samples "
+                f"than the largest of loss.stft_scales, {max(self.loss.stft_scales)}"
+            )
+        return self
+
+    def points(self) -> list[str]:
+        """The names of all operating points: neural ones by model, then Opus by bitrate."""
+        return [f"neural-{name}" for name in self.models] + [
+            f"opus-{kbps}" for kbps in self.opus.bitrates
+        ]
+
+
+def load(path: Path = FILE) -> Params:
+    """Read and check params.yaml; UserError names the key that is wrong."""
+    return _validated(_read(path), path)
+
+
+def _yaml() -> YAML:
+    yaml = YAML()  # round trip: comments and order stay
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _read(path: Path) -> Any:
+    try:
+        return _yaml().load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; run rdcodec in the project's folder") from error
+    except YAMLError as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+
+
+def _plain(node: Any) -> Any:
+    """ruamel's containers and scalars as Python's own, which strict models want."""
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def _validated(tree: Any, path: Path) -> Params:
+    try:
+        return Params.model_validate(_plain(tree))
+    except ValidationError as error:
+        raise UserError(f"{path}: {_say(error)}") from error
+
+
+def _say(error: ValidationError) -> str:
+    """The first problem as "key.of.it: what is wrong"."""
+    problem = error.errors()[0]
+    key = ".".join(map(str, problem["loc"]))
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = "unknown key"
+    elif problem["type"] == "missing":
+        message = "missing"
+    elif problem["type"] != "value_error":
+        message += f", not {problem['input']!r}"
+    return f"{key}: {message}" if key else message
+
+
+def change(assignments: list[str], path: Path = FILE) -> None:
+    """Set keys of params.yaml, each given as ``key.of.it=value``, keeping comments and order.
+
+    Values are YAML. A key that does not exist yet is an error, except a new model or a field of
+    ``codec``. Nothing is written unless all of the result is valid.
+    """
+    tree = _read(path)
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key:
+            raise UserError(f"--set {assignment}: write it as key.of.it=value")
+        try:
+            value = _yaml().load(text)
+        except YAMLError as error:
+            raise UserError(f"--set {assignment}: the value is not YAML") from error
+        node, parts = tree, key.split(".")
+        for part in parts[:-1]:
+            if not isinstance(node, dict) or part not in node:
+                raise UserError(f"--set {assignment}: params.yaml has no key {key}")
+            node = node[part]
+        if not isinstance(node, dict) or (
+            parts[-1] not in node and parts[:-1] not in (["models"], ["codec"])
+        ):
+            raise UserError(f"--set {assignment}: params.yaml has no key {key}")
+        node[parts[-1]] = value
+    _validated(tree, path)
+    changed = io.StringIO()
+    _yaml().dump(tree, changed)
+    if changed.getvalue() != path.read_text(encoding="utf-8"):
+        write_text(path, changed.getvalue())

@@ -1,0 +1,17 @@
+"""What a process owes to the one that started it."""
+
+import ctypes
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Have Linux end this process when its parent ends, however that ends.
+
+    A killed `dvc repro` would otherwise leave a trainer behind that writes into the next one's
+    files. Elsewhere than on Linux this does nothing.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

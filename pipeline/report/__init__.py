@@ -1,0 +1,1 @@
+"""The rate–distortion page: figures, tables and the template that holds them."""

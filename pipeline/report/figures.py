@@ -1,0 +1,105 @@
+"""Plotly figures as JSON. Colours are names of the page's own palette, set when it draws."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from pipeline.metrics import METRICS, Metric
+
+CODERS = {"neural": "Neural", "opus": "Opus"}
+SYMBOLS = {"neural": "circle", "opus": "diamond"}
+COLOURS = {"neural": "#0072B2", "opus": "#D55E00"}
+"""Two of Okabe and Ito's colours, told apart by every kind of colour vision."""
+
+MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
+
+
+def rate_distortion(curve: pd.DataFrame, metric: Metric, kind: str) -> dict[str, Any]:
+    """One metric of one kind over measured file kbps, a line with its interval per coder."""
+    rows = curve[(curve.metric == metric.name) & (curve.kind == kind)].dropna(subset=["mean"])
+    figure = go.Figure()
+    for coder, title in CODERS.items():
+        part = rows[rows.coder == coder].sort_values("file_kbps")
+        if part.empty:
+            continue
+        known = part.dropna(subset=["low"])
+        figure.add_scatter(
+            x=[*known.file_kbps, *known.file_kbps[::-1]],
+            y=[*known.high, *known.low[::-1]],
+            fill="toself",
+            fillcolor=_faint(COLOURS[coder]),
+            line={"width": 0},
+            mode="lines",
+            hoverinfo="skip",
+            showlegend=False,
+            legendgroup=coder,
+        )
+        figure.add_scatter(
+            x=part.file_kbps,
+            y=part["mean"],
+            customdata=np.stack(
+                [part.point, part.low, part.high, part.n_scored, part.n_total], axis=-1
+            ),
+            hovertemplate=(
+                "<b>%{customdata[0]}</b><br>%{x:.2f} kbps of file<br>%{y:.3f} "
+                "(%{customdata[1]:.3f} to %{customdata[2]:.3f})<br>"
+                "%{customdata[3]} of %{customdata[4]} clips scored<extra></extra>"
+            ),
+            mode="lines+markers",
+            name=title,
+            legendgroup=coder,
+            line={"color": COLOURS[coder], "width": 2.5},
+            marker={"symbol": SYMBOLS[coder], "size": 9},
+        )
+    unit = f" ({metric.unit})" if metric.unit else ""
+    ticks = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128]
+    figure.update_xaxes(type="log", title="file bitrate (kbps)", tickvals=ticks)
+    figure.update_yaxes(title=f"{metric.title}{unit}")
+    return _plain(figure)
+
+
+def training(curves: dict[str, pd.DataFrame], column: str, title: str) -> dict[str, Any]:
+    """One loss over the steps, a colour per model; dashed: on validation segments."""
+    figure = go.Figure()
+    for index, (model, curve) in enumerate(curves.items()):
+        colour = MODEL_COLOURS[index % len(MODEL_COLOURS)]
+        for split, dash in (("train", "solid"), ("valid", "dash")):
+            part = curve[curve.split == split]
+            figure.add_scatter(
+                x=part.step,
+                y=part[column],
+                mode="lines",
+                name=model,
+                legendgroup=model,
+                showlegend=split == "train",
+                line={"color": colour, "dash": dash, "width": 2},
+                hovertemplate=f"{model}, {split}<br>step %{{x}}: %{{y:.4g}}<extra></extra>",
+            )
+    figure.update_xaxes(title="step")
+    figure.update_yaxes(title=title, type="log" if column == "kbps" else "linear")
+    return _plain(figure)
+
+
+def all_rate_distortion(curve: pd.DataFrame, kinds: list[str]) -> dict[str, dict[str, Any]]:
+    """Figures by "metric kind", of every pair that has scores."""
+    return {
+        f"{metric.name} {kind}": rate_distortion(curve, metric, kind)
+        for metric in METRICS.values()
+        for kind in kinds
+        if ((curve.metric == metric.name) & (curve.kind == kind)).any()
+    }
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.15)"
+
+
+def _plain(figure: go.Figure) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(figure.to_json(engine="json"))
+    # The default template is most of a figure's size, and the page has its own look.
+    found["layout"].pop("template", None)
+    return found

@@ -1,0 +1,44 @@
+"""What was run: revision, versions and machine."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+PACKAGES = ("rdcodec", "torch", "constriction", "av", "opuslib", "visqol-python", "pesq", "pystoi",
+            "soxr", "soundfile", "bjontegaard", "dvc", "prefect", "numpy")  # fmt: skip
+
+
+def revision() -> str:
+    """The commit, its date, and whether files were changed since; or why that is not known."""
+    try:
+        commit = _git("log", "-1", "--format=%h of %cs")
+        # Untracked files count too: a stage may well read one.
+        changed = _git("status", "--porcelain")
+    except (OSError, subprocess.CalledProcessError):
+        return "not under git, or without a commit yet"
+    return f"{commit}{', with uncommitted changes' if changed else ''}"
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that decide the results."""
+    return {"Python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in PACKAGES
+    }
+
+
+def machine() -> str:
+    """Processor, cores and system, in words."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = cpuinfo.read_text(errors="replace").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        model = names[0] if names else model
+    return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"

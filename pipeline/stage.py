@@ -1,0 +1,45 @@
+"""What every stage shares: how it starts, logs, shows progress and fails."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from codec.errors import UserError
+from pipeline.process import die_with_parent
+
+T = TypeVar("T")
+log = logging.getLogger("rdcodec")
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a stage's ``main`` with the command line's arguments.
+
+    A UserError becomes one line on stderr and exit status 2; anything else keeps its traceback.
+    """
+    die_with_parent()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        main(*sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Pass ``items`` on, with a bar on a terminal and some ten log lines elsewhere."""
+    if sys.stderr.isatty():
+        yield from tqdm(items, total=total, desc=what, unit="")
+        return
+    for number, item in enumerate(items, start=1):
+        yield item
+        if number == total or number % max(1, total // 10) == 0:
+            log.info("%s: %d of %d", what, number, total)

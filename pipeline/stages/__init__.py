@@ -1,0 +1,1 @@
+"""One module per stage of dvc.yaml: each reads its params, calls parts, writes its outs."""

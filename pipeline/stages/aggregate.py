@@ -1,0 +1,188 @@
+"""aggregate: all points' scores and bytes to reports/rd.csv and reports/summary.json.
+
+rd.csv has one row per point, metric and kind (and `all` kinds): mean, interval, counts and rates.
+summary.json has the same as a tree, with BD-rates against Opus; `check` and DVC compare it.
+"""
+
+import hashlib
+import json
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from codec.files import write_text
+from pipeline import params
+from pipeline.coders.bench import table_path
+from pipeline.corpora.manifest import FILE_NAME, KINDS
+from pipeline.headline import headline
+from pipeline.metrics import METRICS
+from pipeline.params import Statistics
+from pipeline.stage import log, run
+from pipeline.stages.prepare import TEST
+from pipeline.stages.score import SCORES
+from pipeline.statistics import bd_rate, bootstrap_mean
+
+REPORTS = Path("reports")
+CURVE, SUMMARY = REPORTS / "rd.csv", REPORTS / "summary.json"
+ALL = "all"
+
+
+def main() -> None:
+    settings = params.load()
+    points = settings.points()
+    files = pd.concat(
+        [pd.read_csv(table_path(point)).assign(point=point) for point in points], ignore_index=True
+    )
+    scores = pd.concat(
+        [pd.read_csv(SCORES / f"{point}.csv", keep_default_na=False, na_values={"value": [""]})
+         for point in points],
+        ignore_index=True,
+    )  # fmt: skip
+    rates = pd.DataFrame([
+        {"point": point, "kind": kind, **rate_of(_of_kind(files[files.point == point], kind))}
+        for point in points
+        for kind in kinds_of(files)
+    ])  # fmt: skip
+    curve = pd.DataFrame([
+        {"point": point, "coder": point.partition("-")[0], "metric": metric, "kind": kind}
+        | quality_of(_of_kind(group, kind), settings.statistics, settings.seed)
+        for point in points
+        for metric, group in scores[scores.point == point].groupby("metric", sort=False)
+        for kind in [*[kind for kind in KINDS if kind in set(group.kind)], ALL]
+        # A metric of one kind needs no row for all kinds.
+        if kind != ALL or group.kind.nunique() > 1
+    ]).merge(rates, on=["point", "kind"])  # fmt: skip
+    write_text(CURVE, curve.to_csv(index=False, float_format="%.6g"))
+    comparisons = bd_rates(curve, settings.statistics.min_overlap)
+    summary = {
+        "headline": headline(curve, comparisons),
+        "points": {
+            point: {
+                "about": json.loads(files[files.point == point].about.iloc[0]),
+                "rates": _tree(rates[rates.point == point]),
+                "metrics": {
+                    metric: _tree(rows)
+                    for metric, rows in curve[curve.point == point].groupby("metric", sort=False)
+                },
+            }
+            for point in points
+        },
+        "bd_rate": comparisons,
+        "unscored": unscored(scores),
+        "test": {
+            "clips": int(files[files.point == points[0]].shape[0]),
+            "seconds": round(float(files[files.point == points[0]].seconds.sum()), 3),
+            "fingerprint": fingerprint(),
+        },
+    }
+    write_text(SUMMARY, json.dumps(summary, indent=1, sort_keys=True) + "\n")
+    log.info("%s\n%s", table(curve).to_string(index=False), summary["headline"])
+
+
+def kinds_of(files: pd.DataFrame) -> list[str]:
+    """The kinds that the test clips have, and ``all``."""
+    return [*[kind for kind in KINDS if kind in set(files.kind)], ALL]
+
+
+def _of_kind(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
+    return rows if kind == ALL else rows[rows.kind == kind]
+
+
+def rate_of(files: pd.DataFrame) -> dict[str, float | None]:
+    """The three rates in kbps, all bits over all seconds, and the gap of estimate and payload."""
+    seconds = files.seconds.sum() * 1000
+    payload, estimated = files.payload_bytes.sum() * 8, files.estimated_bits.sum()
+    known = bool(files.estimated_bits.notna().all())
+    return {
+        "file_kbps": files.file_bytes.sum() * 8 / seconds,
+        "payload_kbps": payload / seconds,
+        "estimated_kbps": estimated / seconds if known else None,
+        "estimate_gap_percent": 100 * (payload / estimated - 1) if known else None,
+    }
+
+
+def quality_of(scores: pd.DataFrame, settings: Statistics, seed: int) -> dict[str, object]:
+    """Mean and interval of the scored clips, and how many of all clips they are."""
+    scored = scores[scores.value.notna()]
+    found: dict[str, object] = {"mean": None, "low": None, "high": None}
+    if len(scored):
+        low, high = bootstrap_mean(
+            scored.value.to_numpy(float),
+            scored.source.to_numpy(str),
+            settings.resamples,
+            settings.confidence,
+            seed,
+        )
+        found = {"mean": float(scored.value.mean()), "low": low, "high": high}
+    return {**found, "n_scored": len(scored), "n_total": len(scores)}
+
+
+def bd_rates(curve: pd.DataFrame, min_overlap: float) -> list[dict[str, object]]:
+    """BD-rate of the neural curve against Opus for every metric and kind, or why there is none."""
+    found = []
+    for (metric, kind), rows in curve.groupby(["metric", "kind"], sort=False):
+        if metric == "si_sdr":
+            continue  # not a measure of how it sounds: parametric coders leave the waveform
+        rows = rows.dropna(subset=["mean"])
+        opus, neural = (
+            (part.file_kbps.to_numpy(float), part["mean"].to_numpy(float))
+            for part in (rows[rows.coder == "opus"], rows[rows.coder == "neural"])
+        )
+        found.append({"metric": metric, "kind": kind, **vars(bd_rate(opus, neural, min_overlap))})
+    return found
+
+
+def unscored(scores: pd.DataFrame) -> list[dict[Hashable, object]]:
+    """Every clip without a score: point, clip, metric and reason."""
+    missing = scores[scores.value.isna()].sort_values(["point", "clip", "metric"])
+    return missing[["point", "clip", "metric", "reason"]].to_dict("records")
+
+
+def fingerprint() -> str:
+    """Names the test corpus: baselines of another corpus are not to be compared with."""
+    table = pd.read_csv(TEST / FILE_NAME, keep_default_na=False)
+    # Not the origin: the same clips in another folder are the same corpus.
+    return hashlib.sha256(table.drop(columns="origin").to_csv(index=False).encode()).hexdigest()[
+        :16
+    ]
+
+
+def table(curve: pd.DataFrame) -> pd.DataFrame:
+    """One row per point with its file rate and the mean of each metric over its widest kind."""
+    rows = []
+    for point, group in curve.groupby("point", sort=False):
+        row: dict[str, object] = {"point": point}
+        for metric in METRICS:
+            found = group[group.metric == metric]
+            if len(found):
+                widest = found.iloc[-1]
+                row["file kbps"] = row.get("file kbps")
+                row[metric] = None if widest["mean"] is None else round(float(widest["mean"]), 3)
+                if widest.kind == ALL or row["file kbps"] is None:
+                    row["file kbps"] = round(float(widest.file_kbps), 2)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _tree(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Rows as kind to numbers, rounded, with missing ones as null."""
+    drop = {"point", "coder", "metric", "kind"}
+    rate_columns = {"file_kbps", "payload_kbps", "estimated_kbps", "estimate_gap_percent"}
+    if "metric" in rows:
+        drop |= rate_columns
+    return {
+        row["kind"]: {
+            str(key): (None if value is None or (isinstance(value, float) and np.isnan(value))
+                  else round(float(value), 6) if isinstance(value, float) else int(value))
+            for key, value in row.items()
+            if key not in drop
+        }
+        for row in rows.to_dict("records")
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    run(main)

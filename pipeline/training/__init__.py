@@ -1,0 +1,1 @@
+"""Training: the data, the loop, and the entropy model's own last step."""

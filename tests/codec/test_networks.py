@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codec.chunks import BLOCK_FRAMES
+from codec.config import PRESETS
+from codec.decoder import build_decoder
+from codec.encoder import build_encoder
+from codec.layers import Spectrum
+from codec.losses import MultiScaleSTFTLoss
+from codec.model import AudioCodec
+from codec.quantizer import ScalarQuantizer, commitment_loss, straight_through
+from tests.conftest import SPECTRAL, WAVEFORM, tiny_codec, tone
+
+
+def test_one_stride_halves_48000_samples_by_the_length_formula() -> None:
+    conv = torch.nn.Conv1d(1, 1, 7, stride=2, padding=3)
+    assert conv(torch.zeros(1, 1, 48_000)).shape[-1] == (48_000 + 2 * 3 - 7) // 2 + 1 == 24_000
+
+
+def test_seed_preset_shapes() -> None:
+    config = PRESETS["seed-48k"]
+    with torch.no_grad():
+        latent = build_encoder(config)(torch.zeros(1, 1, 48_000))
+        assert latent.shape == (1, 64, 6_000)
+        assert build_decoder(config)(latent).shape == (1, 1, 48_000)
+
+
+@pytest.mark.parametrize("config", [SPECTRAL, WAVEFORM], ids=["spectral", "waveform"])
+@given(frames=st.integers(1, 40))
+@settings(max_examples=15, deadline=None)
+def test_decoder_gives_back_every_length(config, frames) -> None:
+    with torch.no_grad():
+        latent = build_encoder(config)(torch.zeros(2, 1, frames * config.hop))
+        assert latent.shape == (2, config.latent_channels, frames)
+        assert build_decoder(config)(latent).shape == (2, 1, frames * config.hop)
+
+
+@pytest.mark.parametrize(("window", "hop"), [(1280, 320), (320, 80), (256, 64)])
+def test_spectrum_is_inverted_exactly(window: int, hop: int) -> None:
+    spectrum = Spectrum(window, hop)
+    wave = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (2, 1, 40 * hop))).float()
+    back = spectrum.synthesize(spectrum.analyse(wave))
+    inner = slice(window, -window)
+    assert back.shape == wave.shape
+    torch.testing.assert_close(back[..., inner], wave[..., inner], atol=2e-4, rtol=0)
+
+
+def test_no_weight_is_left_without_a_gradient() -> None:
+    for config in (SPECTRAL, WAVEFORM):
+        # Louder latents than at the start of training: the decoder learns nothing from zeros.
+        model = tiny_codec(config).train()
+        wave = torch.from_numpy(tone(1, 8_000))[None]
+        out = model(wave)
+        magnitude, phase = MultiScaleSTFTLoss([256, 512])(wave, out.waveform)
+        (magnitude + phase + out.kbps + commitment_loss(out.latent, out.codes)).backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+            # The gates of the prior start at zero, where their own gradient need not be zero.
+            assert parameter.grad.abs().sum() > 0, name
+
+
+def test_straight_through_passes_the_gradient_on() -> None:
+    latent = torch.tensor([0.2, 1.7, -2.6], requires_grad=True)
+    codes, noisy = ScalarQuantizer()(latent)
+    assert codes.tolist() == [0.0, 2.0, -3.0]
+    assert ((noisy - latent).abs() <= 0.5).all()
+    (straight_through(latent, codes) * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+    assert latent.grad is not None
+    assert latent.grad.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_commitment_pulls_the_latent_to_its_codes() -> None:
+    latent = torch.tensor([0.2, 1.7], requires_grad=True)
+    commitment_loss(latent, torch.round(latent)).backward()
+    assert latent.grad is not None
+    torch.testing.assert_close(latent.grad, torch.tensor([0.2, -0.3]))
+
+
+def test_losses_of_a_perfect_copy_are_zero_and_phase_knows_a_flip() -> None:
+    wave = torch.from_numpy(tone(1, 8_000))[None]
+    loss = MultiScaleSTFTLoss([256, 512])
+    magnitude, phase = loss(wave, wave)
+    assert float(magnitude) == pytest.approx(0, abs=1e-6)
+    assert float(phase) == pytest.approx(0, abs=5e-3)
+    magnitude, phase = loss(wave, -wave)
+    assert float(magnitude) == pytest.approx(0, abs=1e-6)
+    assert float(phase) == pytest.approx(2, abs=1e-2)
+
+
+def test_symbols_do_not_depend_on_what_lies_beyond_the_context(codec: AudioCodec) -> None:
+    """The frames of a long signal's first block are those of the signal cut short."""
+    hop, context = codec.config.hop, codec.config.context_frames
+    whole = np.random.default_rng(1).uniform(-0.5, 0.5, (1, (2 * BLOCK_FRAMES + 50) * hop))
+    whole = whole.astype(np.float32)
+    symbols = codec.symbols(whole)
+    frames = BLOCK_FRAMES + 30
+    short = codec.symbols(whole[:, : (frames + context) * hop])
+    assert np.array_equal(symbols[..., :frames], short[..., :frames])
+
+
+def test_windows_give_what_one_piece_gives(codec: AudioCodec) -> None:
+    """Cutting into windows changes nothing but the last bits of floats."""
+    hop = codec.config.hop
+    wave = np.random.default_rng(2).uniform(-0.5, 0.5, (1, (2 * BLOCK_FRAMES) * hop))
+    padding = codec.config.context_frames * hop
+    padded = torch.from_numpy(np.pad(wave, ((0, 0), (padding, padding))).astype(np.float32))
+    with torch.inference_mode():
+        in_one_piece = codec.encoder(padded[None])[0]
+    inner = in_one_piece[:, codec.config.context_frames : -codec.config.context_frames]
+    in_windows = codec.symbols(wave.astype(np.float32))[0]
+    # A value that lies on the edge of two symbols may fall either way; such are rare.
+    assert np.mean(torch.round(inner).numpy() != in_windows) < 1e-3
+
+
+def test_random_weights_make_more_than_zeros() -> None:
+    assert np.any(tiny_codec().symbols(tone(1, 8_000)))

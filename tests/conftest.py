@@ -1,0 +1,72 @@
+"""What tests share: small models, small signals, and the project's own files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from codec.config import CodecConfig
+from codec.model import AudioCodec
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+SPECTRAL = CodecConfig(
+    architecture="spectral",
+    sample_rate=8_000,
+    strides=[80],
+    window=320,
+    widths=[16],
+    latent_channels=6,
+    encoder_blocks=1,
+    decoder_blocks=1,
+)
+WAVEFORM = CodecConfig(
+    architecture="waveform",
+    sample_rate=8_000,
+    strides=[4, 5],
+    widths=[8, 16],
+    latent_channels=6,
+    encoder_blocks=1,
+    decoder_blocks=1,
+)
+
+
+def tiny_codec(config: CodecConfig = SPECTRAL, seed: int = 0) -> AudioCodec:
+    """A model with random weights and frozen tables, whose symbols are not all zero."""
+    torch.manual_seed(seed)
+    codec = AudioCodec(config)
+    with torch.no_grad():
+        codec.encoder.head.weight.mul_(8)
+    codec.tables = codec.prior.freeze()
+    codec.model_hash = b"test"
+    return codec.eval()
+
+
+@pytest.fixture(scope="session", params=[SPECTRAL, WAVEFORM], ids=["spectral", "waveform"])
+def codec(request: pytest.FixtureRequest) -> AudioCodec:
+    return tiny_codec(request.param)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def tone(seconds: float, rate: int, pitch: float = 440.0, channels: int = 1) -> np.ndarray:
+    """(channels, samples) float32: a sine with some harmonics, another pitch per channel."""
+    time = np.arange(round(seconds * rate)) / rate
+    rows = [
+        sum(np.sin(2 * np.pi * pitch * (1 + index) * k * time) / k for k in (1, 2, 3))
+        for index in range(channels)
+    ]
+    return (0.3 * np.stack(rows)).astype(np.float32)
+
+
+def recorded(name: str) -> Path:
+    """A recording beside the repository; the test is skipped where it is not there."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"{path} is not on this machine")
+    return path
