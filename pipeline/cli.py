@@ -58,7 +58,7 @@ def _say_result() -> None:
     from pipeline.stages.aggregate import CURVE, SUMMARY, table
 
     typer.echo(f"\n{table(pd.read_csv(CURVE)).to_string(index=False)}\n")
-    typer.echo(gate.read(SUMMARY)["headline"])
+    typer.echo(" ".join(gate.read(SUMMARY)["headline"]))
     typer.echo(f"\nThe report is {PAGE.resolve()}")
 
 

@@ -139,7 +139,7 @@ class Run:
 def environment() -> dict[str, str]:
     """The environment of stages: `python` in dvc.yaml is this very Python."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "PATH": path, "VIRTUAL_ENV": sys.prefix}
 
 
 @flow(name="rdcodec", task_runner=RUNNER, validate_parameters=False)
@@ -149,7 +149,9 @@ def pipeline_flow() -> State[Any]:
     futures: dict[str, Any] = {}
     try:
         for stage in stages():
-            options: Any = task(name=stage.name, description=stage.description, cache_policy=NO_CACHE)
+            options: Any = task(
+                name=stage.name, description=stage.description, cache_policy=NO_CACHE
+            )
             needed = [futures[name] for name in stage.needs]
             futures[stage.name] = options(run.stage).submit(stage, wait_for=needed)
         wait(list(futures.values()))
@@ -176,7 +178,7 @@ def publish() -> None:
     from pipeline.stages.aggregate import table
 
     rows = json.loads(table(pd.read_csv(CURVE)).to_json(orient="records"))
-    headline = json.loads(SUMMARY.read_text(encoding="utf-8"))["headline"]
+    headline = " ".join(json.loads(SUMMARY.read_text(encoding="utf-8"))["headline"])
     create_table_artifact(key="summary", table=rows, description=headline)
     if PAGE.is_file():
         link = PAGE.resolve().as_uri()

@@ -281,7 +281,7 @@ def change(assignments: list[str], path: Path = FILE) -> None:
         if not equals or not key:
             raise UserError(f"--set {assignment}: write it as key.of.it=value")
         try:
-            value = _yaml().load(text)
+            value = _plain(_yaml().load(text))
         except YAMLError as error:
             raise UserError(f"--set {assignment}: the value is not YAML") from error
         node, parts = tree, key.split(".")

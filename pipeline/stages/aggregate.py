@@ -57,8 +57,9 @@ def main() -> None:
     ]).merge(rates, on=["point", "kind"])  # fmt: skip
     write_text(CURVE, curve.to_csv(index=False, float_format="%.6g"))
     comparisons = bd_rates(curve, settings.statistics.min_overlap)
+    sentences = headline(curve, comparisons)
     summary = {
-        "headline": headline(curve, comparisons),
+        "headline": sentences,
         "points": {
             point: {
                 "about": json.loads(files[files.point == point].about.iloc[0]),
@@ -79,7 +80,7 @@ def main() -> None:
         },
     }
     write_text(SUMMARY, json.dumps(summary, indent=1, sort_keys=True) + "\n")
-    log.info("%s\n%s", table(curve).to_string(index=False), summary["headline"])
+    log.info("%s\n%s", table(curve).to_string(index=False), " ".join(sentences))
 
 
 def kinds_of(files: pd.DataFrame) -> list[str]:

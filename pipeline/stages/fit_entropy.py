@@ -30,16 +30,18 @@ def main(name: str) -> None:
     fitting = _symbols(codec, TRAIN, settings.entropy.seconds, settings.seed)
     held_out = _symbols(codec, VALID, settings.entropy.seconds, settings.seed)
     seconds = held_out.shape[1] / codec.config.frame_rate
-    before = codec.prior.freeze().bits(held_out) / seconds / 1000
-    entropy.refine(
-        codec.prior,
-        fitting,
-        settings.entropy.steps,
-        settings.entropy.learning_rate,
-        settings.seed,
+    before, after = (
+        bits / seconds / 1000
+        for bits in entropy.refine(
+            codec.prior,
+            fitting,
+            held_out,
+            settings.entropy.steps,
+            settings.entropy.learning_rate,
+            settings.seed,
+        )
     )
     codec.tables = codec.prior.freeze()
-    after = codec.tables.bits(held_out) / seconds / 1000
     log.info("%s: validation %.3f kbps before, %.3f kbps after", name, before, after)
     table = pd.DataFrame([{"model": name, "before_kbps": before, "after_kbps": after}])
     write_text(MODELS / name / "entropy.csv", table.to_csv(index=False, float_format="%.6g"))

@@ -1,0 +1,91 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from codec import audio, checkpoint
+from codec.cli import app
+from tests.conftest import ROOT, tiny_codec, tone
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a model in models/tiny and a recording."""
+    checkpoint.save(tiny_codec(), tmp_path / "models" / "tiny" / "model.safetensors")
+    audio.write(tmp_path / "in.wav", tone(1.2345, 22_050, channels=2), 22_050)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def rdcodec(*words: str) -> "subprocess.CompletedProcess[str]":
+    """The installed command as a shell would start it."""
+    command = [sys.executable, "-m", "pipeline.cli", *words]
+    return subprocess.run(command, capture_output=True, text=True, env=None, check=False)
+
+
+def test_encode_info_decode(workplace: Path) -> None:
+    runner = CliRunner()
+    done = runner.invoke(app, ["encode", "in.wav", "out.rdc", "--model", "models/tiny"])
+    assert done.exit_code == 0, done.output
+    done = runner.invoke(app, ["info", "out.rdc", "--json"])
+    facts = json.loads(done.output)
+    assert facts["sample_rate"] == 22_050
+    assert facts["channels"] == 2
+    assert facts["file_bytes"] == (workplace / "out.rdc").stat().st_size
+    assert "compression_ratio" in runner.invoke(app, ["info", "out.rdc"]).output
+    # The model is found by its hash.
+    done = runner.invoke(app, ["decode", "out.rdc", "back.wav"])
+    assert done.exit_code == 0, done.output
+    back, rate = audio.read("back.wav")
+    wave, _ = audio.read("in.wav")
+    assert (rate, back.shape) == (22_050, wave.shape)
+    model = checkpoint.load(Path("models/tiny/model.safetensors"))
+    expected, _ = model.decompress((workplace / "out.rdc").read_bytes())
+    assert np.array_equal(audio.to_int16(back), audio.to_int16(expected))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["encode", "absent.wav", "a.rdc", "--model", "models/tiny"], "absent.wav: no such file"),
+        (["encode", "in.wav", "a.rdc", "--model", "absent"], "absent: neither a released model"),
+        (["encode", "in.wav", "in.wav", "--model", "models/tiny"], "in.wav: exists already"),
+        (["decode", "in.wav", "a.wav"], "in.wav: not an .rdc file"),
+        (["info", "in.wav"], "in.wav: not an .rdc file"),
+        (["run"], "params.yaml: no such file"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    workplace: Path, words: list[str], message: str
+) -> None:
+    done = rdcodec(*words)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
+    assert not (workplace / "a.rdc").exists()
+    assert not (workplace / "a.wav").exists()
+
+
+def test_a_file_whose_model_is_not_at_hand_says_so(workplace: Path) -> None:
+    assert rdcodec("encode", "in.wav", "a.rdc", "--model", "models/tiny").returncode == 0
+    (workplace / "models" / "tiny" / "model.safetensors").rename(workplace / "other.safetensors")
+    done = rdcodec("decode", "a.rdc", "a.wav")
+    assert done.returncode == 2
+    assert "name it with --model" in done.stderr
+    assert rdcodec("decode", "a.rdc", "a.wav", "--model", "other.safetensors").returncode == 0
+
+
+def test_the_command_starts_without_torch() -> None:
+    """`rdcodec --help` answers at once: heavy libraries load when a command needs them."""
+    code = (
+        "import sys, pipeline.cli;"
+        "print([name for name in ('torch', 'dvc', 'prefect') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.strip() == "[]"

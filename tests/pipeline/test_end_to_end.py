@@ -1,0 +1,290 @@
+"""The real pipeline on tiny parameters, in a copy of the project."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from codec import audio
+from pipeline import params
+from tests.conftest import ROOT, tone
+
+pytestmark = pytest.mark.slow
+
+TINY = [
+    "corpus.synthetic.train_minutes=0.5",
+    "corpus.synthetic.train_seconds=2.0",
+    "corpus.synthetic.test_clips=8",
+    "corpus.synthetic.test_seconds=1.5",
+    "codec.widths=[24]",
+    "codec.encoder_blocks=1",
+    "codec.decoder_blocks=1",
+    "codec.latent_channels=8",
+    "optimizer.batch_size=2",
+    "optimizer.segment_seconds=0.5",
+    "optimizer.warmup_steps=2",
+    "loss.stft_scales=[512, 1024]",
+    "pretrain.steps=12",
+    "train.steps=8",
+    "models={low: {beta: 1.0}, high: {beta: 0.0}}",
+    "entropy.steps=20",
+    "entropy.seconds=4.0",
+    "opus.bitrates=[6, 24]",
+    "statistics.resamples=200",
+]
+
+
+class Project:
+    """A copy of the project's tracked files, under its own git and DVC."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("codec", "pipeline", ".dvc"):
+            shutil.copytree(
+                ROOT / name,
+                folder / name,
+                ignore=shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local"),
+            )
+        (folder / "reports").mkdir()
+        (folder / "reports" / "baseline.json").write_text("{}\n")
+        for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
+            shutil.copy(ROOT / name, folder / name)
+        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+
+    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "VIRTUAL_ENV": sys.prefix,
+            "PREFECT_HOME": str(self.folder / ".prefect"),
+            # A dashboard that happens to run must not see the tests' runs.
+            "PREFECT_API_URL": "",
+        }
+        return subprocess.run(
+            [sys.executable, "-m", *words],
+            cwd=self.folder, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    def rdcodec(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        return self.run("pipeline.cli", *words)
+
+    def dvc(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        return self.run("dvc", *words)
+
+    def set(self, *assignments: str) -> None:
+        params.change(list(assignments), self.folder / "params.yaml")
+
+    def summary(self) -> dict[str, dict]:
+        return json.loads((self.folder / "reports" / "summary.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    found = Project(tmp_path_factory.mktemp("project"))
+    words = [word for assignment in TINY for word in ("--set", assignment)]
+    done = found.rdcodec("run", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The report is" in done.stdout
+    return found
+
+
+def test_summary_has_every_point_metric_and_kind(project: Project) -> None:
+    summary = project.summary()
+    assert list(summary["points"]) == ["neural-high", "neural-low", "opus-24", "opus-6"]
+    for point, facts in summary["points"].items():
+        assert set(facts["metrics"]) == {
+            "pesq_wb", "stoi", "visqol_audio", "visqol_speech", "si_sdr",
+        }  # fmt: skip
+        assert set(facts["metrics"]["visqol_audio"]) == {"speech", "music", "general", "all"}
+        assert set(facts["metrics"]["pesq_wb"]) == {"speech"}
+        found = facts["metrics"]["visqol_audio"]["all"]
+        assert found["n_total"] == 8
+        missing = [row for row in summary["unscored"] if row["point"] == point]
+        missing = [row for row in missing if row["metric"] == "visqol_audio"]
+        assert found["n_scored"] + len(missing) == 8
+        assert found["low"] <= found["mean"] <= found["high"]
+    rates = {point: facts["rates"]["all"] for point, facts in summary["points"].items()}
+    assert rates["opus-6"]["file_kbps"] < rates["opus-24"]["file_kbps"]
+    assert rates["neural-high"]["payload_kbps"] < rates["neural-high"]["file_kbps"]
+    # Of 1.5 s clips the coder's last word is more than a percent.
+    assert rates["neural-high"]["estimate_gap_percent"] == pytest.approx(0, abs=3)
+    assert rates["opus-6"]["estimated_kbps"] is None
+    assert summary["points"]["opus-6"]["about"]["coder"] == "libopus 1.6.1"
+
+
+def test_rates_in_the_table_are_the_bytes_on_disk(project: Project) -> None:
+    seconds = sum(
+        soundfile.info(path).duration for path in (project.folder / "data/test").glob("*.flac")
+    )
+    for point, suffix in [("neural-low", "rdc"), ("opus-6", "opus")]:
+        size = sum(p.stat().st_size for p in (project.folder / "coded" / point).glob(f"*.{suffix}"))
+        found = project.summary()["points"][point]["rates"]["all"]["file_kbps"]
+        assert found == pytest.approx(size * 8 / seconds / 1000, rel=1e-4)
+
+
+def test_every_missing_score_has_a_reason(project: Project) -> None:
+    for path in (project.folder / "scores").glob("*.csv"):
+        table = pd.read_csv(path, keep_default_na=False)
+        assert ((table.value == "") == (table.reason != "")).all()
+        assert (table.provenance != "").all()
+        assert (table.value != "0.000000").all()
+
+
+def test_training_curves_and_the_entropy_model_s_gain_are_written(project: Project) -> None:
+    curve = pd.read_csv(project.folder / "models" / "base" / "training.csv")
+    assert set(curve.split) == {"train", "valid"}
+    assert curve.step.max() == 12
+    assert np.isfinite(curve.total).all()
+    for model in ("low", "high"):
+        gain = pd.read_csv(project.folder / "models" / model / "entropy.csv").iloc[0]
+        assert gain.after_kbps < gain.before_kbps
+
+
+class Links(HTMLParser):
+    """Everything that a browser would fetch for the page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.ids.append(values.get("id") or "")
+        self.found += [values[key] or "" for key in ("src", "href", "srcset") if key in values]
+
+
+def test_the_page_is_one_file_with_the_headline_and_all_points(project: Project) -> None:
+    html = (project.folder / "reports" / "index.html").read_text()
+    links = Links()
+    links.feed(html)
+    assert [link for link in links.found if not link.startswith(("data:", "#"))] == []
+    assert "@import" not in html.partition("<script>")[0]
+    summary = project.summary()
+    for sentence in summary["headline"]:
+        assert sentence in html.replace("&#39;", "'")
+    for point in summary["points"]:
+        assert point in html
+    figures = json.loads(
+        re.search(r'<script id="figures" type="application/json">(.*?)</script>', html)[1]
+    )
+    assert {"visqol_audio all", "pesq_wb speech", "training kbps"} <= set(figures)
+    for name, figure in figures.items():
+        assert figure["data"], name
+
+
+def test_a_second_run_has_nothing_to_do(project: Project) -> None:
+    assert "up to date" in project.dvc("repro").stdout
+    done = project.rdcodec("run")
+    assert done.returncode == 0
+    assert "0 stages run" in done.stdout
+    assert "Cached" in done.stdout + done.stderr
+
+
+def test_one_beta_changes_its_own_stages_and_what_follows(project: Project) -> None:
+    before = (project.folder / "params.yaml").read_text()
+    project.set("models.low={beta: 0.9}")
+    done = project.dvc("repro")
+    (project.folder / "params.yaml").write_text(before)
+    assert set(re.findall(r"Running stage '([^']+)'", done.stdout)) == {
+        "train@low", "fit_entropy@low", "compress@low", "score@low", "aggregate", "report", "check",
+    }  # fmt: skip
+    # Going back runs nothing: DVC still has the old results.
+    assert "Running stage" not in project.dvc("repro").stdout
+
+
+def test_the_gate_opens_and_closes(project: Project) -> None:
+    baseline = project.folder / "reports" / "baseline.json"
+    done = project.rdcodec("check")
+    assert done.returncode == 0
+    assert "there is no baseline yet" in done.stdout
+    assert project.rdcodec("check", "--update").returncode == 0
+    done = project.rdcodec("check")
+    # The clips are too short for the estimate to be met; nothing else may be worse.
+    assert {line.split(" of ")[0] for line in done.stdout.splitlines() if "worse: " in line} <= {
+        "worse: estimate gap %"
+    }
+    planted = json.loads(baseline.read_text())
+    planted["points"]["neural-high"]["metrics"]["stoi"]["speech"]["mean"] += 0.2
+    baseline.write_text(json.dumps(planted))
+    done = project.rdcodec("check")
+    assert done.returncode == 1
+    assert "worse: stoi of neural-high (speech): before" in done.stdout
+    assert "| neural-high | speech | stoi |" in (project.folder / "reports/check.md").read_text()
+    baseline.write_text("{}\n")
+
+
+def test_a_trained_model_codes_any_file(project: Project) -> None:
+    audio.write(project.folder / "a.wav", tone(0.77, 32_000, channels=2), 32_000)
+    for words in (
+        ["encode", "a.wav", "a.rdc", "--model", "models/high"],
+        ["decode", "a.rdc", "back.flac"],
+        ["info", "a.rdc", "--json"],
+    ):
+        done = project.rdcodec(*words)
+        assert done.returncode == 0, done.stderr
+    back, rate = audio.read(project.folder / "back.flac")
+    assert (rate, back.shape) == (32_000, (2, 24_640))
+    assert json.loads(done.stdout)["channels"] == 2
+
+
+def test_a_failing_stage_fails_the_run_and_leaves_the_rest(project: Project) -> None:
+    project.set("opus.settings.library=/nowhere/libopus.so")
+    done = project.rdcodec("run")
+    project.set("opus.settings.library=av")
+    assert done.returncode == 1
+    assert "failed: anchor@6, anchor@24" in done.stdout
+    assert "opus.settings.library: /nowhere/libopus.so: no such file" in done.stdout + done.stderr
+    assert project.dvc("repro").returncode == 0
+
+
+def test_own_recordings_in_a_folder(project: Project, tmp_path: Path) -> None:
+    """Several formats, rates and channels; what is unreadable is listed and skipped."""
+    for split, count in (("train", 4), ("test", 2)):
+        for kind, pitch in (("speech", 150), ("music", 330)):
+            for index in range(count):
+                rate = (16_000, 44_100, 48_000)[index % 3]
+                path = tmp_path / split / kind / f"{index}.{('wav', 'flac', 'ogg')[index % 3]}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                wave = tone(1.6, rate, pitch * (1 + index / 7), channels=1 + index % 2)
+                soundfile.write(path, wave.T, rate)
+        (tmp_path / split / "speech" / "empty.wav").touch()
+        (tmp_path / split / "music" / "text.mp3").write_text("not audio")
+    before = (project.folder / "params.yaml").read_text()
+    project.set(
+        "corpus.source=folder", f"corpus.train={tmp_path}/train", f"corpus.test={tmp_path}/test"
+    )
+    done = project.dvc("repro", "prepare")
+    assert done.returncode == 0, done.stdout + done.stderr
+    skipped = pd.read_csv(project.folder / "data" / "skipped.csv")
+    assert list(skipped.split) == ["train", "train", "test", "test"]
+    assert any("empty.wav: is empty" in reason for reason in skipped.reason)
+    assert any("text.mp3: cannot be read" in reason for reason in skipped.reason)
+    test = pd.read_csv(project.folder / "data" / "test" / "manifest.csv")
+    assert sorted(test.file) == [
+        "music__0.flac", "music__1.flac", "speech__0.flac", "speech__1.flac",
+    ]  # fmt: skip
+    assert (test.channels == 1).all()
+    assert set(test.sample_rate) == {16_000, 44_100}
+    for row in test.itertuples():
+        found = soundfile.info(project.folder / "data" / "test" / row.file)
+        assert (found.samplerate, found.channels) == (row.sample_rate, 1)
+    # A file added to the folder is noticed.
+    soundfile.write(tmp_path / "test" / "music" / "9.wav", tone(1.6, 8_000).T, 8_000)
+    assert "Running stage 'prepare'" in project.dvc("repro", "prepare").stdout
+    # Nothing to test with is an error that names the key.
+    shutil.rmtree(tmp_path / "test")
+    (tmp_path / "test").mkdir()
+    done = project.dvc("repro", "prepare")
+    assert done.returncode != 0
+    assert "no audio files" in done.stdout + done.stderr
+    (project.folder / "params.yaml").write_text(before)

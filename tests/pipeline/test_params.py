@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codec.config import PRESETS
+from codec.errors import UserError
+from pipeline import params
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    return path
+
+
+def test_the_project_s_own_params_are_valid_and_explained(file: Path) -> None:
+    found = params.load(file)
+    assert found.codec.config() == PRESETS["general-24k"]
+    assert len(found.models) >= 4
+    assert found.opus.bitrates == [6, 8, 12, 16, 24, 32]
+    assert found.points()[0] == "neural-" + next(iter(found.models))
+    assert found.points()[-1] == "opus-32"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        (
+            "models.b100={beta: -0.1}",
+            r"models\.b100\.beta: .*greater than or equal to 0, not -0\.1",
+        ),
+        ("train.steps=many", r"train\.steps: .*valid integer.*'many'"),
+        ("train.steps=1.5", r"train\.steps: .*valid integer"),
+        ("train.steps=0", r"train\.steps: .*greater than or equal to 1"),
+        ("train.stepz=5", r"params\.yaml has no key train\.stepz"),
+        ("corpus.synthetic.test_clips=0", r"corpus\.synthetic\.test_clips: "),
+        ("corpus.source=internet", r"corpus\.source: "),
+        ("codec.strides=[300]", r"codec: strides: hop 300 does not divide window 1280"),
+        ("codec.colour=red", r"codec: colour: unknown key"),
+        ("codec.preset=best", r"codec\.preset: no preset 'best'"),
+        ("models.b0.5={beta: 0.5}", r"no key models\.b0\.5"),
+        ("models.B={beta: 0.5}", r"models: 'B' is no model name"),
+        ("models.base={beta: 0.5}", r"models: 'base' is no model name"),
+        ("opus.bitrates=[12, 12]", r"opus\.bitrates: a bitrate stands there twice"),
+        ("optimizer.segment_seconds=0.01", r"optimizer\.segment_seconds: .*fewer samples"),
+        ("train.steps", "key.of.it=value"),
+        ("train.steps=[", "not YAML"),
+    ],
+)
+def test_what_is_impossible_stops_with_a_line_that_names_the_key(
+    file: Path, assignment: str, message: str
+) -> None:
+    before = file.read_text()
+    with pytest.raises(UserError, match=message) as raised:
+        params.change([assignment], file)
+    assert "\n" not in str(raised.value)
+    assert file.read_text() == before
+
+
+def test_a_key_that_nobody_knows_is_named(file: Path) -> None:
+    file.write_text(file.read_text().replace("  gradient_clip:", "  gradient_clap:"))
+    with pytest.raises(UserError, match=r"optimizer\.gradient_cl.p: (unknown key|missing)"):
+        params.load(file)
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent\.yaml: no such file"):
+        params.load(tmp_path / "absent.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [")
+    with pytest.raises(UserError, match=r"broken\.yaml: not YAML"):
+        params.load(tmp_path / "broken.yaml")
+
+
+def test_changes_keep_comments_and_everything_else(file: Path) -> None:
+    before = file.read_text().splitlines()
+    params.change(["train.steps=501", "corpus.source=folder", "corpus.train=../somewhere"], file)
+    after = file.read_text().splitlines()
+    changed = [line for line in after if line not in before]
+    assert len(before) == len(after)
+    assert [line.split("#")[0].split(":")[0].strip() for line in changed] == [
+        "source",
+        "train",
+        "steps",
+    ]
+    assert any("# for each model" in line for line in changed)
+    found = params.load(file)
+    assert (found.train.steps, found.corpus.train) == (501, "../somewhere")
+
+
+def test_setting_the_present_value_changes_nothing(file: Path) -> None:
+    before = file.read_text()
+    params.change([f"train.steps={params.load(file).train.steps}"], file)
+    assert file.read_text() == before
+
+
+def test_a_new_model_can_be_set(file: Path) -> None:
+    params.change(["models.b777={beta: 0.777}"], file)
+    assert params.load(file).models["b777"].beta == 0.777
+
+
+@given(steps=st.integers(1, 10**9), beta=st.floats(0, 1e6))
+@settings(deadline=None)
+def test_any_possible_value_arrives(tmp_path_factory: pytest.TempPathFactory, steps, beta) -> None:
+    path = tmp_path_factory.mktemp("params") / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    params.change([f"train.steps={steps}", f"pretrain.beta={beta!r}"], path)
+    found = params.load(path)
+    assert (found.train.steps, found.pretrain.beta) == (steps, beta)
