@@ -21,7 +21,7 @@ def run(
 
     if assignments:
         params.change(assignments)
-    params.load()
+    params.check_paths(params.load())
     from pipeline import flow
 
     if not flow.execute():

@@ -220,6 +220,14 @@ def load(path: Path = FILE) -> Params:
     return _validated(_read(path), path)
 
 
+def check_paths(found: Params, root: Path = Path()) -> None:
+    """Raise UserError where a path of the params, seen from ``root``, leads nowhere."""
+    for key in ("train", "test"):
+        path = getattr(found.corpus, key)
+        if not (root / path).exists():
+            raise UserError(f"{FILE}: corpus.{key}: {path}: no such file or folder")
+
+
 def _yaml() -> YAML:
     yaml = YAML()  # round trip: comments and order stay
     yaml.width = 4096

@@ -5,6 +5,8 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
+# Loaded here and not between fork and exec, where another thread may hold the loader's lock.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def die_with_parent() -> None:
@@ -13,5 +15,5 @@ def die_with_parent() -> None:
     A killed `dvc repro` would otherwise leave a trainer behind that writes into the next one's
     files. Elsewhere than on Linux this does nothing.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

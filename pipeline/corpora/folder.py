@@ -42,9 +42,11 @@ def entries(path: Path) -> list[Entry]:
     elif path.is_file() and path.suffix == ".csv":
         found = _from_manifest(path)
     else:
-        raise UserError(f"{path}: neither a folder nor a manifest (.csv); see corpus.train, .test")
+        raise UserError(f"{path}: neither a folder nor a manifest (.csv)")
     if not found:
-        raise UserError(f"{path}: no audio files ({' '.join(audio.SUFFIXES)}); see corpus.source")
+        raise UserError(
+            f"{path}: no audio files ({' '.join(audio.SUFFIXES)}); see corpus in params.yaml"
+        )
     return sorted(found, key=lambda entry: entry.file)
 
 

@@ -24,6 +24,7 @@ SKIPPED = DATA / "skipped.csv"
 
 def main() -> None:
     settings = params.load()
+    params.check_paths(settings)
     corpus, seed = settings.corpus, settings.seed
     if corpus.source == "synthetic":
         made = corpus.synthetic
@@ -40,10 +41,15 @@ def main() -> None:
         log.warning("skipped (%s): %s", row["split"], row["reason"])
     for split in (TRAIN, VALID, TEST):
         clips = manifest.read(split)
+        if not clips and split == VALID:
+            raise UserError(
+                "corpus.train: at least two speakers or recordings of one kind are needed, so that "
+                f"one can validate; {len(skipped)} files were skipped, see {SKIPPED}"
+            )
         if not clips:
             raise UserError(
-                f"corpus: no {split.name} clips; {len(skipped)} files were skipped, {SKIPPED} "
-                "says why"
+                f"corpus.{split.name}: not one usable clip; {len(skipped)} files were skipped, "
+                f"see {SKIPPED}"
             )
         kinds = ", ".join(
             f"{sum(clip.kind == kind for clip in clips)} {kind}" for kind in manifest.KINDS

@@ -97,6 +97,13 @@ def test_setting_the_present_value_changes_nothing(file: Path) -> None:
     assert file.read_text() == before
 
 
+def test_a_path_that_leads_nowhere_names_its_key(file: Path) -> None:
+    params.check_paths(params.load(file), ROOT)
+    params.change(["corpus.source=folder", "corpus.test=absent/audio"], file)
+    with pytest.raises(UserError, match=r"corpus\.test: absent/audio: no such file or folder"):
+        params.check_paths(params.load(file), ROOT)
+
+
 def test_a_new_model_can_be_set(file: Path) -> None:
     params.change(["models.b777={beta: 0.777}"], file)
     assert params.load(file).models["b777"].beta == 0.777
