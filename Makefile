@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test check format dashboard clean
+.PHONY: help install reproduce test check format bench dashboard clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ check: install  ## ruff (lint and format) and mypy
 format: install  ## let ruff format and mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: install  ## speed and memory of the codec, on one core
+	$(BIN)/python -m benchmarks.codec_speed
 
 dashboard: install  ## Prefect's dashboard, on http://127.0.0.1:4200
 	@echo "Prefect's dashboard: http://127.0.0.1:4200 (runs started while it is up appear live; Ctrl-C ends it)"

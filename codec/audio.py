@@ -1,5 +1,7 @@
 """Reading, writing and resampling: the one place for each."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,23 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aif", ".aiff")
 MIN_RATE, MAX_RATE, MAX_CHANNELS = 8_000, 192_000, 8
 
 
+BLOCK_SAMPLES = 1 << 18
+"""Samples per channel that are in memory at a time when a file is read or written in parts."""
+
+
 def read(path: str | Path) -> tuple[NDArray[np.float32], int]:
     """An audio file to (channels, samples) float32 in [-1, 1] and its sample rate in Hz.
 
     WAV, FLAC, OGG and MP3 through libsndfile, M4A through FFmpeg's libraries (PyAV). Raises
     AudioError where the file cannot be read or holds no samples.
     """
+    with reading(path) as (parts, rate):
+        return np.concatenate(list(parts), axis=-1), rate
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[tuple[Iterator[NDArray[np.float32]], int]]:
+    """``read`` in parts: an iterator of (channels, samples) and the rate, in constant memory."""
     path = Path(path)
     if not path.exists():
         raise AudioError(f"{path}: no such file")
@@ -29,39 +42,56 @@ def read(path: str | Path) -> tuple[NDArray[np.float32], int]:
         raise AudioError(f"{path}: is a folder, not an audio file")
     if path.stat().st_size == 0:
         raise AudioError(f"{path}: is empty (0 bytes)")
-    if path.suffix.lower() in (".m4a", ".mp4", ".aac"):
-        waveform, rate = _read_av(path)
-    else:
-        try:
-            samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, RuntimeError) as error:
-            reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
-            raise AudioError(f"{path}: cannot be read as audio: {reason}") from error
-        waveform = np.ascontiguousarray(samples.T)
-    if waveform.shape[-1] == 0:
+    opened = _opened_av if path.suffix.lower() in (".m4a", ".mp4", ".aac") else _opened_soundfile
+    with opened(path) as (parts, rate):
+        yield _not_empty(parts, path), rate
+
+
+def _not_empty(parts: Iterator[NDArray[np.float32]], path: Path) -> Iterator[NDArray[np.float32]]:
+    empty = True
+    for part in parts:
+        empty = False
+        yield part
+    if empty:
         raise AudioError(f"{path}: holds no samples")
-    return waveform, rate
 
 
-def _read_av(path: Path) -> tuple[NDArray[np.float32], int]:
+@contextmanager
+def _opened_soundfile(path: Path) -> Iterator[tuple[Iterator[NDArray[np.float32]], int]]:
+    try:
+        with soundfile.SoundFile(path) as file:
+            yield _blocks(file), file.samplerate
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.strip().rstrip(".")
+        raise AudioError(f"{path}: cannot be read as audio: {reason}") from error
+
+
+def _blocks(file: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
+    while len(block := file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
+        yield np.ascontiguousarray(block.T, np.float32)
+
+
+@contextmanager
+def _opened_av(path: Path) -> Iterator[tuple[Iterator[NDArray[np.float32]], int]]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), mode="r") as container:
             if not container.streams.audio:
                 raise AudioError(f"{path}: has no audio stream")
             stream = container.streams.audio[0]
             to_float = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
-            parts = [
-                out.to_ndarray()
-                for frame in container.decode(stream)
-                for out in to_float.resample(frame)
-            ]
+            frames = container.decode(stream)
+            yield (
+                (
+                    np.asarray(out.to_ndarray(), np.float32)
+                    for frame in frames
+                    for out in to_float.resample(frame)
+                ),
+                int(stream.rate),
+            )
     except av.FFmpegError as error:
         raise AudioError(f"{path}: cannot be read as audio: {error.strerror}") from error
-    if not parts:
-        raise AudioError(f"{path}: holds no samples")
-    return np.concatenate(parts, axis=1), int(stream.rate)
 
 
 def write(path: str | Path, waveform: NDArray[np.float32], sample_rate: int) -> None:
@@ -69,18 +99,33 @@ def write(path: str | Path, waveform: NDArray[np.float32], sample_rate: int) -> 
 
     Samples outside [-1, 1] are clipped: a fixed-point file has no room for them.
     """
+    write_parts(path, [waveform], sample_rate, waveform.shape[0])
+
+
+def write_parts(
+    path: str | Path, parts: Iterable[NDArray[np.float32]], sample_rate: int, channels: int
+) -> int:
+    """``write`` for a waveform that comes in parts; returns its samples per channel."""
     path = Path(path)
     formats = {".wav": "WAV", ".flac": "FLAC"}
     if path.suffix.lower() not in formats:
         raise AudioError(f"{path}: can only write .wav and .flac")
-    with replacing(path) as scratch:
-        soundfile.write(
+    length = 0
+    with (
+        replacing(path) as scratch,
+        soundfile.SoundFile(
             scratch,
-            to_int16(waveform).T,
+            "w",
             sample_rate,
+            channels,
             subtype="PCM_16",
             format=formats[path.suffix.lower()],
-        )
+        ) as file,
+    ):
+        for part in parts:
+            file.write(to_int16(part).T)
+            length += part.shape[-1]
+    return length
 
 
 def to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -89,8 +134,11 @@ def to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
     return np.clip(scaled, -32768, 32767).astype(np.int16)
 
 
-def check(waveform: NDArray[np.float32], sample_rate: int) -> None:
-    """Raise AudioError for (channels, samples) that no codec here can take."""
+def check(waveform: NDArray[np.float32], sample_rate: int, start: int = 0) -> None:
+    """Raise AudioError for (channels, samples) that no codec here can take.
+
+    ``start`` is where this part begins in the whole waveform, for the message.
+    """
     channels, length = waveform.shape
     if not MIN_RATE <= sample_rate <= MAX_RATE:
         raise AudioError(f"sample rate {sample_rate} Hz; {MIN_RATE} to {MAX_RATE} can be coded")
@@ -100,7 +148,7 @@ def check(waveform: NDArray[np.float32], sample_rate: int) -> None:
         raise AudioError("no samples to code")
     if not np.isfinite(waveform).all():
         index = int(np.flatnonzero(~np.isfinite(waveform).all(axis=0))[0])
-        raise AudioError(f"sample {index} is NaN or infinite; mend the audio first")
+        raise AudioError(f"sample {start + index} is NaN or infinite; mend the audio first")
 
 
 def resample(
@@ -110,14 +158,61 @@ def resample(
 
     The result has ``resampled_length`` samples and no delay.
     """
+    parts = resample_parts([waveform], source_rate, target_rate)
+    return np.concatenate(list(parts), axis=-1)
+
+
+def resample_parts(
+    parts: Iterable[NDArray[np.float32]], source_rate: int, target_rate: int
+) -> Iterator[NDArray[np.float32]]:
+    """``resample`` for a waveform that comes in parts: the same samples, whatever the parts."""
     if source_rate == target_rate:
-        return waveform
-    wanted = resampled_length(waveform.shape[-1], source_rate, target_rate)
-    resampled = soxr.resample(waveform.T, source_rate, target_rate, quality="VHQ").T
-    # soxr rounds the length its own way; at most one sample is missing or too many.
-    if resampled.shape[-1] < wanted:
-        resampled = np.pad(resampled, ((0, 0), (0, wanted - resampled.shape[-1])))
-    return np.ascontiguousarray(resampled[:, :wanted])
+        yield from parts
+        return
+    stream: soxr.ResampleStream | None = None
+    taken, channels = 0, 0
+
+    def resampled() -> Iterator[NDArray[np.float32]]:
+        nonlocal stream, taken, channels
+        for part in parts:
+            channels = part.shape[0]
+            taken += part.shape[-1]
+            if stream is None:
+                stream = soxr.ResampleStream(
+                    source_rate, target_rate, channels, dtype="float32", quality="VHQ"
+                )
+            yield np.ascontiguousarray(stream.resample_chunk(part.T).T)
+        if stream is not None:
+            rest = np.empty((0, channels), np.float32)
+            yield np.ascontiguousarray(stream.resample_chunk(rest, last=True).T)
+
+    given = 0
+    for part in resampled():
+        given += part.shape[-1]
+        if part.shape[-1]:
+            yield part
+    # soxr rounds the length its own way: half a sample down is one that is missing here.
+    missing = resampled_length(taken, source_rate, target_rate) - given
+    if missing > 0:
+        yield np.zeros((channels, missing), np.float32)
+
+
+def fit_parts(parts: Iterable[NDArray[np.float32]], length: int) -> Iterator[NDArray[np.float32]]:
+    """(channels, samples) parts cut, or continued with zeros, to ``length`` samples in all."""
+    channels = 1
+    for part in parts:
+        channels = part.shape[0]
+        fitting = part[:, :length]
+        length -= fitting.shape[-1]
+        if fitting.shape[-1]:
+            yield fitting
+    if length > 0:
+        yield np.zeros((channels, length), np.float32)
+
+
+def fit_length(waveform: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """(channels, samples) cut, or continued with zeros, to exactly ``length`` samples."""
+    return np.concatenate(list(fit_parts([waveform], length)), axis=-1)
 
 
 def resampled_length(length: int, source_rate: int, target_rate: int) -> int:

@@ -19,9 +19,12 @@ Each chunk holds the symbols of all channels for ``CHUNK_SECONDS`` of audio (the
 what is left), and can be decoded alone::
 
     size  field
-     1-5  bytes of the payload, as LEB128
-       4  CRC-32 of the payload and of the chunk's number (4 bytes)
+     1-4  bytes of the payload, as LEB128
+       4  CRC-32 of header and payload, exclusive or CRC-32 of the chunk's number (4 bytes)
        n  payload
+
+So a chunk of another file, or in another place, is as wrong as a damaged one, and what is found
+after damage can be told to be a chunk and which one.
 
 Audio channels are coded one after the other: the symbols of a chunk are a (audio channels ·
 latent channels, frames) array.
@@ -41,7 +44,8 @@ MAGIC = b"RDC"
 VERSION = 1
 HEADER_BYTES = 24
 CHUNK_SECONDS = 10
-MAX_CHUNK_BYTES = 1 << 26
+SEARCH_BYTES = 1 << 27
+"""How far, and at what cost in bytes checksummed, a chunk is searched for after damage."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,11 @@ class Header:
     @property
     def seconds(self) -> float:
         return self.length / self.sample_rate
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of the file; ``CHUNK_SECONDS`` are a whole number of frames of every model."""
+        return -(-self.length // (CHUNK_SECONDS * self.sample_rate))
 
     def pack(self) -> bytes:
         body = MAGIC + bytes([VERSION]) + self.model_hash + self.tables_hash
@@ -90,51 +99,129 @@ def read_header(file: BinaryIO) -> Header:
     return header
 
 
-def pack_chunk(number: int, payload: bytes) -> bytes:
-    """One chunk as bytes; ``number`` counts from 0 and is covered by the checksum."""
+def pack_chunk(header: Header, number: int, payload: bytes) -> bytes:
+    """One chunk as bytes; ``number`` counts from 0."""
     size, rest = bytearray(), len(payload)
     while rest >= 0x80:
         size.append(rest & 0x7F | 0x80)
         rest >>= 7
     size.append(rest)
-    return bytes(size) + struct.pack("<I", _checksum(number, payload)) + payload
+    checksum = _seal(header, payload) ^ _number_mark(number)
+    return bytes(size) + struct.pack("<I", checksum) + payload
 
 
-def read_chunks(file: BinaryIO, count: int) -> Iterator[bytes]:
-    """Yield the payloads of ``count`` chunks; BitstreamError names the chunk that is damaged."""
-    for number in range(count):
-        yield _read_chunk(file, number)
-    if file.read(1):
-        raise BitstreamError(f"damaged: there are bytes after the last of {count} chunks")
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk as read: its number and payload, or why it has none."""
+
+    number: int
+    payload: bytes | None
+    damage: str = ""
 
 
-def _read_chunk(file: BinaryIO, number: int) -> bytes:
-    size = _read_size(file, number)
-    checksum = file.read(4)
-    payload = file.read(size)
-    if len(checksum) < 4 or len(payload) < size:
-        raise BitstreamError(f"truncated: the file ends inside chunk {number}")
-    if struct.unpack("<I", checksum)[0] != _checksum(number, payload):
-        raise BitstreamError(f"damaged: chunk {number} fails its checksum")
-    return payload
+def read_chunks(
+    file: BinaryIO, header: Header, first: int = 0, last: int | None = None
+) -> Iterator[Chunk]:
+    """Yield chunks ``first`` to ``last`` (not included; None: all) of a file read past its header.
+
+    Chunks before ``first`` are passed over unread. A damaged or missing chunk comes with the reason
+    in place of a payload; reading goes on at the next chunk whose checksum is right. ``require``
+    makes an error of damage.
+    """
+    end = header.chunks if last is None else last
+    number = 0
+    while number < end:
+        start = file.tell()
+        size = _read_size(file)
+        if size is not None and number < first:
+            file.seek(4 + size, io.SEEK_CUR)
+            number += 1
+            continue
+        payload = None if size is None else _read_payload(file, header, number, size)
+        if payload is not None:
+            yield Chunk(number, payload)
+            number += 1
+            continue
+        file.seek(start)
+        following = _find_chunk(file, header, number + 1)
+        for lost in range(max(number, first), min(end, following)):
+            yield Chunk(lost, None, f"chunk {lost} of {header.chunks} is damaged or cut off")
+        number = following
+    if last is None and file.read(1):
+        yield Chunk(number, None, f"there are bytes after the last of {header.chunks} chunks")
 
 
-def _checksum(number: int, payload: bytes) -> int:
-    return zlib.crc32(struct.pack("<I", number), zlib.crc32(payload))
+def require(chunk: Chunk) -> bytes:
+    """The payload of a chunk, or BitstreamError with the reason why there is none."""
+    if chunk.payload is None:
+        raise BitstreamError(chunk.damage)
+    return chunk.payload
 
 
-def _read_size(file: BinaryIO, number: int) -> int:
+def _seal(header: Header, payload: bytes) -> int:
+    return zlib.crc32(payload, zlib.crc32(header.pack()))
+
+
+def _number_mark(number: int) -> int:
+    return zlib.crc32(struct.pack("<I", number))
+
+
+def _read_size(file: BinaryIO) -> int | None:
+    """Bytes of a payload; None where no writer would have written such a number."""
     size = 0
-    for shift in range(0, 35, 7):
+    for shift in range(0, 28, 7):
         byte = file.read(1)
         if not byte:
-            raise BitstreamError(f"truncated: the file ends before chunk {number}")
+            return None
         size |= (byte[0] & 0x7F) << shift
         if byte[0] < 0x80:
+            return size
+    return None
+
+
+def _read_payload(file: BinaryIO, header: Header, number: int, size: int) -> bytes | None:
+    """The payload after a size; None where it is cut short or its checksum is wrong."""
+    checksum, payload = file.read(4), file.read(size)
+    if len(checksum) < 4 or len(payload) < size:
+        return None
+    right = struct.unpack("<I", checksum)[0] == _seal(header, payload) ^ _number_mark(number)
+    return payload if right else None
+
+
+def _find_chunk(file: BinaryIO, header: Header, first: int) -> int:
+    """Move to the next whole chunk of number ``first`` or more and return its number.
+
+    The file stands at a damaged chunk. Where damage left the sizes whole, they lead on; else every
+    position may begin a chunk, and a checksum of 32 bits tells. ``SEARCH_BYTES`` bounds the work.
+    Where nothing is found, the file stands at its end and the number is ``header.chunks``.
+    """
+    start = file.tell()
+    marks = {_number_mark(number): number for number in range(first, header.chunks)}
+    reach = file.read(SEARCH_BYTES)
+
+    def chunk_at(offset: int) -> tuple[int | None, int, int]:
+        """Number of the whole chunk there (None: there is none), its end, and bytes summed."""
+        view = io.BytesIO(reach[offset : offset + 4])
+        size = _read_size(view)
+        body = offset + view.tell() + 4
+        if size is None or body + size > len(reach):
+            return None, len(reach), 0
+        checksum = struct.unpack("<I", reach[body - 4 : body])[0]
+        seal = _seal(header, reach[body : body + size])
+        return marks.get(checksum ^ seal), body + size, size
+
+    _, led, _ = chunk_at(0)
+    work = 0
+    for offset in (led, *range(1, len(reach))):
+        number, _, summed = chunk_at(offset)
+        if number is not None:
+            file.seek(start + offset)
+            return number
+        work += summed
+        if work > SEARCH_BYTES:
             break
-    if size > MAX_CHUNK_BYTES:
-        raise BitstreamError(f"damaged: chunk {number} claims {size} bytes")
-    return size
+    file.seek(0, io.SEEK_END)
+    return header.chunks
 
 
 @dataclass(frozen=True)
@@ -163,13 +250,8 @@ class Description:
 def describe(file: BinaryIO) -> Description:
     """Read a whole file, check every chunk's checksum, and account for its bytes."""
     header = read_header(file)
-    start = file.tell()
-    file_bytes = file.seek(0, io.SEEK_END)
-    file.seek(start)
-    chunks, payload_bytes = 0, 0
-    while file.tell() < file_bytes:
-        payload_bytes += len(_read_chunk(file, chunks))
-        chunks += 1
+    payload_bytes = sum(len(require(chunk)) for chunk in read_chunks(file, header))
+    file_bytes = file.tell()
     return Description(
         version=VERSION,
         model=header.model_hash.hex(),
@@ -178,7 +260,7 @@ def describe(file: BinaryIO) -> Description:
         channels=header.channels,
         samples=header.length,
         seconds=header.seconds,
-        chunks=chunks,
+        chunks=header.chunks,
         file_bytes=file_bytes,
         payload_bytes=payload_bytes,
         overhead_bytes=file_bytes - payload_bytes,

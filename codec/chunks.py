@@ -2,9 +2,12 @@
 
 The signal is taken to be zero before its start and after its end, and so are the symbols. Every
 window has ``BLOCK_FRAMES`` frames to keep and ``config.context_frames`` on either side to give the
-kept ones all that they depend on. Windows lie on a grid that starts at the file's first frame, so
-a frame's value does not depend on how much audio is at hand, and memory does not grow with it.
+kept ones all that they depend on. Windows lie on a grid that starts at the signal's first frame,
+so a frame's value depends neither on how much audio is at hand nor on the parts that it comes in,
+and memory does not grow with its length.
 """
+
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -15,37 +18,57 @@ from codec.config import CodecConfig
 BLOCK_FRAMES = 300
 
 
-def encode_latent(encoder: nn.Module, waveform: Tensor, config: CodecConfig) -> Tensor:
-    """(channels, samples) at the codec's rate to (channels, latent_channels, frames).
+def encode_latent(
+    encoder: nn.Module, parts: Iterable[Tensor], config: CodecConfig
+) -> Iterator[Tensor]:
+    """(channels, samples) parts at the codec's rate to (channels, latent_channels, frames) parts.
 
-    frames = ceil(samples / hop); each audio channel is encoded on its own.
+    In all there are ceil(samples / hop) frames; each audio channel is encoded on its own.
     """
-    frames = -(-waveform.shape[-1] // config.hop)
-    windows = _windows(waveform, frames, config.hop, config.context_frames)
-    keep = slice(config.context_frames, config.context_frames + BLOCK_FRAMES)
-    blocks = [
-        torch.cat([encoder(row[None, None])[..., keep] for row in window]) for window in windows
-    ]
-    return torch.cat(blocks, dim=-1)[..., :frames]
+    context = config.context_frames
+    for window, frames in _windows(parts, config.hop, context):
+        latent = torch.cat([encoder(row[None, None]) for row in window])
+        yield latent[..., context : context + frames]
 
 
-def decode_latent(decoder: nn.Module, latent: Tensor, config: CodecConfig) -> Tensor:
-    """(channels, latent_channels, frames) to (channels, frames · hop)."""
-    frames = latent.shape[-1]
-    windows = _windows(latent, frames, 1, config.context_frames)
+def decode_latent(
+    decoder: nn.Module, parts: Iterable[Tensor], config: CodecConfig
+) -> Iterator[Tensor]:
+    """(channels, latent_channels, frames) parts to (channels, frames · hop) parts."""
     start = config.context_frames * config.hop
-    keep = slice(start, start + BLOCK_FRAMES * config.hop)
-    blocks = [torch.cat([decoder(row[None])[0, :, keep] for row in window]) for window in windows]
-    return torch.cat(blocks, dim=-1)[..., : frames * config.hop]
+    for window, frames in _windows(parts, 1, config.context_frames):
+        waveform = torch.cat([decoder(row[None])[0] for row in window])
+        yield waveform[:, start : start + frames * config.hop]
 
 
-def _windows(signal: Tensor, frames: int, step: int, context: int) -> list[Tensor]:
-    """Cut the last axis (``step`` values a frame) into windows of equal size, with context."""
-    count = -(-frames // BLOCK_FRAMES)
-    size = (BLOCK_FRAMES + 2 * context) * step
-    right = (count * BLOCK_FRAMES + context) * step - signal.shape[-1]
-    padded = F.pad(signal, (context * step, right))
-    return [
-        padded[..., start : start + size]
-        for start in range(0, count * BLOCK_FRAMES * step, BLOCK_FRAMES * step)
-    ]
+def regroup(parts: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """The same signal in parts of ``size`` along the last axis; the last one may be shorter."""
+    waiting: list[Tensor] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(one.shape[-1] for one in waiting) >= size:
+            joined = torch.cat(waiting, dim=-1)
+            whole = joined.shape[-1] // size * size
+            yield from joined[..., :whole].split(size, dim=-1)
+            waiting = [joined[..., whole:]]
+    rest = torch.cat(waiting, dim=-1) if waiting else None
+    if rest is not None and rest.shape[-1]:
+        yield rest
+
+
+def _windows(parts: Iterable[Tensor], step: int, context: int) -> Iterator[tuple[Tensor, int]]:
+    """Windows of equal size of a signal with ``step`` values a frame, and the frames to keep."""
+    size, advance = (BLOCK_FRAMES + 2 * context) * step, BLOCK_FRAMES * step
+    buffer: Tensor | None = None
+    left = 0
+    for part in parts:
+        before = F.pad(part[..., :0], (context * step, 0)) if buffer is None else buffer
+        buffer = torch.cat((before, part), dim=-1)
+        left += part.shape[-1]
+        while buffer.shape[-1] >= size:
+            yield buffer[..., :size], BLOCK_FRAMES
+            buffer, left = buffer[..., advance:], left - advance
+    while buffer is not None and left > 0:
+        window = F.pad(buffer, (0, max(0, size - buffer.shape[-1])))[..., :size]
+        yield window, min(BLOCK_FRAMES, -(-left // step))
+        buffer, left = buffer[..., advance:], left - advance

@@ -1,64 +1,71 @@
-"""The codec's commands: encode, decode, info, models."""
+"""The codec's commands: encode, decode, info, verify, models."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from codec.model import AudioCodec
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Released name, model folder or model file.")
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite the output if it exists.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite outputs that exist.")]
+JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Files at a time, for folders.")]
 
 
 @app.command()
 def encode(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Audio file, any rate.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.rdc")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Audio file or folder, any rate.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.rdc", help="File, or folder for folders.")],
     model: ModelOption = None,
+    jobs: JobsOption = 1,
     force: ForceOption = False,
 ) -> None:
-    """Compress an audio file."""
-    from codec import audio
-    from codec.files import write_bytes
+    """Compress an audio file, or every audio file in a folder."""
+    from codec import batch
 
-    _ready(source, target, force)
-    codec = _model(model)
-    waveform, rate = audio.read(source)
-    with _naming(source):
-        data = codec.compress(waveform, rate)
-    write_bytes(target, data)
-    kbps = len(data) * 8 * rate / waveform.shape[-1] / 1000
-    typer.echo(f"{target}: {len(data)} bytes, {kbps:.2f} kbps")
+    name = _chosen(model)
+    if source.is_dir():
+        _say(batch.encode_folder(source, target, name, jobs, force))
+    else:
+        _ready(source, target, force)
+        typer.echo(batch.encode_file(source, target, name))
 
 
 @app.command()
 def decode(
-    source: Annotated[Path, typer.Argument(metavar="IN.rdc")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.wav", help=".wav or .flac")],
+    source: Annotated[Path, typer.Argument(metavar="IN.rdc", help="File or folder.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.wav", help=".wav or .flac, or folder.")],
     model: ModelOption = None,
+    start: Annotated[float, typer.Option("--start", min=0, help="First second to decode.")] = 0.0,
+    duration: Annotated[
+        float | None,
+        typer.Option("--duration", help="Seconds to decode; default: the rest."),
+    ] = None,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Put silence where the file is damaged.")
+    ] = False,
+    jobs: JobsOption = 1,
     force: ForceOption = False,
 ) -> None:
-    """Decompress an .rdc file to audio of the original's rate and length."""
-    from codec import audio, bitstream, checkpoint
-    from codec.model import load
+    """Decompress .rdc to audio of the original's rate and length."""
+    from codec import batch
+    from codec.errors import UserError
 
+    if source.is_dir():
+        if start or duration is not None or skip_damaged:
+            raise UserError("--start, --duration and --skip-damaged are for one file at a time")
+        _say(batch.decode_folder(source, target, model, jobs, force))
+        return
     _ready(source, target, force)
-    with _naming(source), source.open("rb") as file:
-        header = bitstream.read_header(file)
-        codec = load(model) if model else checkpoint.find_by_hash(header.model_hash)
-        file.seek(0)
-        waveform, rate = codec.decompress(file)
-    audio.write(target, waveform, rate)
-    typer.echo(f"{target}: {waveform.shape[-1] / rate:.2f} s at {rate} Hz")
+    if start or duration is not None:
+        if skip_damaged:
+            raise UserError("--skip-damaged goes with whole files, not with --start or --duration")
+        typer.echo(batch.decode_range(source, target, model, start, duration))
+    else:
+        typer.echo(batch.decode_file(source, target, model, skip_damaged))
 
 
 @app.command()
@@ -68,15 +75,28 @@ def info(
 ) -> None:
     """Say what an .rdc file holds and what it costs; no model is needed."""
     from codec import bitstream
+    from codec.errors import naming
 
     _exists(source)
-    with _naming(source), source.open("rb") as file:
+    with naming(source), source.open("rb") as file:
         facts = vars(bitstream.describe(file))
     if as_json:
         typer.echo(json.dumps(facts))
     else:
         for key, value in facts.items():
             typer.echo(f"{key:>24}  {round(value, 4) if isinstance(value, float) else value}")
+
+
+@app.command()
+def verify(source: Annotated[Path, typer.Argument(metavar="FILE.rdc")]) -> None:
+    """Check every byte of an .rdc file against its checksums, without decoding it."""
+    from codec import bitstream
+    from codec.errors import naming
+
+    _exists(source)
+    with naming(source), source.open("rb") as file:
+        facts = bitstream.describe(file)
+    typer.echo(f"{source}: whole, {facts.chunks} chunks, {facts.seconds:.3f} s")
 
 
 @app.command()
@@ -88,17 +108,24 @@ def models() -> None:
         typer.echo(f"{name}  {path}")
 
 
-def _model(name: str | None) -> "AudioCodec":
+def _say(result: tuple[int, int, list[str]]) -> None:
+    """Report a folder's result; files that failed make the exit status 2."""
+    done, kept, failed = result
+    for reason in failed:
+        typer.echo(f"error: {reason}", err=True)
+    typer.echo(f"{done} files done, {kept} kept as they were, {len(failed)} failed")
+    if failed:
+        raise typer.Exit(2)
+
+
+def _chosen(model: str | None) -> str:
     from codec import checkpoint
     from codec.errors import UserError
-    from codec.model import load
 
-    if name is None:
-        names = list(checkpoint.released())
-        if not names:
-            raise UserError("no model comes with this version; name one with --model")
-        name = names[0]
-    return load(name)
+    names = list(checkpoint.released())
+    if model is None and not names:
+        raise UserError("no model comes with this version; name one with --model")
+    return model or names[0]
 
 
 def _exists(source: Path) -> None:
@@ -114,16 +141,3 @@ def _ready(source: Path, target: Path, force: bool) -> None:
     _exists(source)
     if target.exists() and not force:
         raise UserError(f"{target}: exists already; --force overwrites it")
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Put the file's name in front of what the library says about its content."""
-    from codec.errors import UserError
-
-    try:
-        yield
-    except UserError as error:
-        if str(path) in str(error):
-            raise
-        raise type(error)(f"{path}: {error}") from error

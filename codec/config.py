@@ -40,6 +40,11 @@ class CodecConfig(BaseModel):
             raise ValueError(f"strides: every stride is at least 1, not {self.strides}")
         if any(width < 1 for width in self.widths):
             raise ValueError(f"widths: every width is at least 1, not {self.widths}")
+        if 10 * self.sample_rate % self.hop:
+            raise ValueError(
+                f"strides: ten seconds at {self.sample_rate} Hz are no whole number of frames of "
+                f"{self.hop} samples, and a chunk of a file holds ten seconds"
+            )
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel: {self.kernel} is even; only odd kernels keep frames centred")
         if self.architecture == "waveform":

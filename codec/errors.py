@@ -1,5 +1,9 @@
 """Errors that a user can mend, as opposed to bugs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class UserError(Exception):
     """Bad input: the message names the file or key, what is wrong and what to do.
@@ -15,3 +19,14 @@ class BitstreamError(UserError):
 
 class AudioError(UserError):
     """Audio that cannot be read, or that cannot be coded."""
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the file's name in front of what a UserError says about its content."""
+    try:
+        yield
+    except UserError as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error

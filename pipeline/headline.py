@@ -30,7 +30,8 @@ def headline(curve: pd.DataFrame, bd_rates: list[dict[str, object]]) -> list[str
         word = "less" if percent < 0 else "more"
         sentences.append(
             f"For the same ViSQOL audio score, the neural codec needs {abs(percent):.0f} % {word} "
-            "bitrate than Opus, on average over the scores that both reach."
+            "bitrate than Opus, on average over the scores that both reach, "
+            f"{_common(neural, opus)}."
         )
     sentences.append(_nearest(neural, opus))
     return sentences + _speech(curve)
@@ -40,6 +41,13 @@ def _curves(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The neural and the Opus points of one metric and kind, by rising file rate."""
     ordered = rows.sort_values("file_kbps")
     return ordered[ordered.coder == "neural"], ordered[ordered.coder == "opus"]
+
+
+def _common(neural: pd.DataFrame, opus: pd.DataFrame) -> str:
+    """The range of mean scores that two curves share."""
+    lowest = max(neural["mean"].min(), opus["mean"].min())
+    highest = min(neural["mean"].max(), opus["mean"].max())
+    return f"{lowest:.2f} to {highest:.2f}"
 
 
 def _speech(curve: pd.DataFrame) -> list[str]:

@@ -38,7 +38,7 @@ class Comparison:
     """A BD-rate, or the reason why there is none."""
 
     percent: float | None
-    overlap: float
+    overlap: float | None
     """Share of the smaller curve's quality range that both curves cover, 0 to 1."""
     reason: str
 
@@ -61,10 +61,10 @@ def bd_rate(
         rate, quality = np.asarray(rate)[order], np.asarray(quality)[order]
         if len(rate) < 4:
             return Comparison(
-                None, 0.0, f"the {name} curve has {len(rate)} points, four are needed"
+                None, None, f"the {name} curve has {len(rate)} points, four are needed"
             )
         if np.any(np.diff(quality) <= 0):
-            return Comparison(None, 0.0, f"the {name} curve does not rise everywhere with rate")
+            return Comparison(None, None, f"the {name} curve does not rise everywhere with rate")
         curves.append((rate, quality))
     (anchor_rate, anchor_quality), (tested_rate, tested_quality) = curves
     common = min(anchor_quality[-1], tested_quality[-1]) - max(anchor_quality[0], tested_quality[0])

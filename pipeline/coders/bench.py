@@ -8,7 +8,6 @@ import pandas as pd
 
 from codec import audio
 from codec.files import write_bytes, write_text
-from codec.model import fit_length
 from pipeline.coders import Coder
 from pipeline.corpora import manifest
 from pipeline.stage import progress
@@ -45,7 +44,7 @@ def code_clips(coder: Coder, split: Path) -> None:
         write_bytes(path, coder.encode(waveform, rate))
         data = path.read_bytes()
         decoded, decoded_rate = coder.decode(data)
-        decoded = fit_length(audio.resample(decoded, decoded_rate, rate), waveform.shape[-1])
+        decoded = audio.fit_length(audio.resample(decoded, decoded_rate, rate), waveform.shape[-1])
         audio.write(decoded_path(coder.name, clip), decoded, rate)
         rows.append(
             {

@@ -8,19 +8,19 @@ from codec import bitstream
 from codec.bitstream import HEADER_BYTES, Header
 from codec.errors import BitstreamError
 
-HEADER = Header(b"mmmm", b"tttt", 44_100, 2, 123_456)
-
 
 def file_of(payloads: list[bytes]) -> bytes:
-    return HEADER.pack() + b"".join(
-        bitstream.pack_chunk(number, payload) for number, payload in enumerate(payloads)
+    """A file whose header asks for as many chunks as there are payloads."""
+    header = Header(b"mmmm", b"tttt", 8_000, 2, 80_000 * len(payloads) - 7)
+    return header.pack() + b"".join(
+        bitstream.pack_chunk(header, number, payload) for number, payload in enumerate(payloads)
     )
 
 
-def read_all(data: bytes, count: int) -> list[bytes]:
+def read_all(data: bytes) -> list[bytes]:
     file = io.BytesIO(data)
-    bitstream.read_header(file)
-    return list(bitstream.read_chunks(file, count))
+    header = bitstream.read_header(file)
+    return [bitstream.require(chunk) for chunk in bitstream.read_chunks(file, header)]
 
 
 @given(
@@ -35,7 +35,7 @@ def test_header_comes_back(rate: int, channels: int, length: int) -> None:
 
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=5))
 def test_chunks_come_back(payloads: list[bytes]) -> None:
-    assert read_all(file_of(payloads), len(payloads)) == payloads
+    assert read_all(file_of(payloads)) == payloads
 
 
 def test_every_changed_byte_and_every_truncation_is_found() -> None:
@@ -45,20 +45,52 @@ def test_every_changed_byte_and_every_truncation_is_found() -> None:
             damaged = bytearray(data)
             damaged[position] ^= flip
             with pytest.raises(BitstreamError):
-                read_all(bytes(damaged), 3)
+                read_all(bytes(damaged))
         with pytest.raises(BitstreamError):
-            read_all(data[:position], 3)
+            read_all(data[:position])
 
 
-def test_chunks_in_another_order_are_found() -> None:
-    first, second = bitstream.pack_chunk(0, b"one"), bitstream.pack_chunk(1, b"two")
-    with pytest.raises(BitstreamError, match="chunk 0 fails"):
-        read_all(HEADER.pack() + second + first, 2)
+def test_a_chunk_of_another_place_or_file_is_found_out() -> None:
+    data = file_of([b"one", b"two"])
+    # Each chunk here has a byte of size, four of checksum and three of payload.
+    first, second = data[24:32], data[32:40]
+    with pytest.raises(BitstreamError, match="chunk 0 of 2"):
+        read_all(data[:24] + second + first)
+    with pytest.raises(BitstreamError, match="chunk 1 of 3"):
+        read_all(file_of([b"one", b"two", b"six"])[:32] + second + data[32:40])
 
 
 def test_bytes_after_the_end_are_found() -> None:
     with pytest.raises(BitstreamError, match="after the last"):
-        read_all(file_of([b"one"]) + b"!", 1)
+        read_all(file_of([b"one"]) + b"!")
+
+
+@given(
+    sizes=st.lists(st.integers(0, 400), min_size=3, max_size=8),
+    position=st.integers(0, 10**6),
+    flip=st.integers(1, 255),
+)
+def test_after_damage_reading_goes_on_at_the_next_whole_chunk(
+    sizes: list[int], position: int, flip: int
+) -> None:
+    payloads = [bytes([number + 1]) * size for number, size in enumerate(sizes)]
+    data = bytearray(file_of(payloads))
+    position = 24 + position % (len(data) - 24)
+    data[position] ^= flip
+    file = io.BytesIO(bytes(data))
+    chunks = list(bitstream.read_chunks(file, bitstream.read_header(file)))
+    assert [chunk.number for chunk in chunks] == list(range(len(payloads)))
+    lost = [chunk.number for chunk in chunks if chunk.payload is None]
+    assert len(lost) == 1
+    assert all(chunk.payload == payloads[chunk.number] for chunk in chunks if not chunk.damage)
+
+
+def test_chunks_before_the_first_wanted_are_passed_over() -> None:
+    payloads = [b"one", b"two" * 100, b"three", b"four"]
+    file = io.BytesIO(file_of(payloads))
+    header = bitstream.read_header(file)
+    found = list(bitstream.read_chunks(file, header, first=1, last=3))
+    assert [(chunk.number, chunk.payload) for chunk in found] == [(1, payloads[1]), (2, b"three")]
 
 
 def test_messages_say_what_the_file_is() -> None:
@@ -75,7 +107,7 @@ def test_description_accounts_for_every_byte() -> None:
     # Two chunks with a byte of length and four of checksum each.
     assert found.overhead_bytes == HEADER_BYTES + 2 * 5
     assert found.file_bytes == found.payload_bytes + found.overhead_bytes
-    assert found.compression_ratio == 2 * 2 * 123_456 / found.file_bytes
+    assert found.compression_ratio == 2 * 2 * (160_000 - 7) / found.file_bytes
 
 
 def test_arithmetic_of_the_worked_examples() -> None:
@@ -84,7 +116,7 @@ def test_arithmetic_of_the_worked_examples() -> None:
     one_second = Header(b"mmmm", b"tttt", 44_100, 2, 44_100)
     size = 24_000 // 8
     payload = bytes(size - HEADER_BYTES - 6)
-    data = one_second.pack() + bitstream.pack_chunk(0, payload)
+    data = one_second.pack() + bitstream.pack_chunk(one_second, 0, payload)
     found = bitstream.describe(io.BytesIO(data))
     assert found.file_kbps == pytest.approx(24)
     assert found.compression_ratio == pytest.approx(58.8)

@@ -89,3 +89,59 @@ def test_the_command_starts_without_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_verify_knows_whole_files_from_damaged_ones(workplace: Path) -> None:
+    rdcodec("encode", "in.wav", "a.rdc", "--model", "models/tiny")
+    assert "whole, 1 chunks" in rdcodec("verify", "a.rdc").stdout
+    data = bytearray((workplace / "a.rdc").read_bytes())
+    data[-1] ^= 1
+    (workplace / "a.rdc").write_bytes(data)
+    done = rdcodec("verify", "a.rdc")
+    assert done.returncode == 2
+    assert done.stderr == "error: a.rdc: chunk 0 of 1 is damaged or cut off\n"
+
+
+def test_part_of_a_file_and_a_damaged_one(workplace: Path) -> None:
+    audio.write("long.wav", tone(35, 11_025), 11_025)
+    rdcodec("encode", "long.wav", "a.rdc", "--model", "models/tiny")
+    rdcodec("decode", "a.rdc", "all.wav")
+    whole, rate = audio.read("all.wav")
+    done = rdcodec("decode", "a.rdc", "part.wav", "--start", "19.25", "--duration", "2.5")
+    assert done.returncode == 0, done.stderr
+    part, _ = audio.read("part.wav")
+    expected = whole[:, round(19.25 * rate) : round(21.75 * rate)]
+    assert np.abs(part - expected).max() <= 2 / 32768
+    assert rdcodec("decode", "a.rdc", "no.wav", "--start", "99").returncode == 2
+    # Damage in the second chunk.
+    data = bytearray((workplace / "a.rdc").read_bytes())
+    data[len(data) * 3 // 7] ^= 255
+    (workplace / "a.rdc").write_bytes(data)
+    assert rdcodec("decode", "a.rdc", "no.wav").returncode == 2
+    assert not (workplace / "no.wav").exists()
+    done = rdcodec("decode", "a.rdc", "gap.wav", "--skip-damaged")
+    assert done.returncode == 0
+    assert "silence from 10 to 20.00 s" in done.stdout
+    gap, _ = audio.read("gap.wav")
+    assert gap.shape == whole.shape
+    middle = slice(round(10.1 * rate), round(19.9 * rate))
+    assert not gap[:, middle].any()
+    assert np.array_equal(gap[:, : 9 * rate], whole[:, : 9 * rate])
+    assert np.array_equal(gap[:, 21 * rate :], whole[:, 21 * rate :])
+
+
+def test_folders_keep_what_is_there_and_report_what_fails(workplace: Path) -> None:
+    for name in ("one.wav", "deep/two.flac", "deep/two.wav"):
+        audio.write(workplace / "audio" / name, tone(0.3, 16_000), 16_000)
+    (workplace / "audio" / "broken.wav").write_text("no")
+    words = ["encode", "audio", "coded", "--model", "models/tiny", "--jobs", "2"]
+    done = rdcodec(*words)
+    assert done.returncode == 2
+    assert "3 files done, 0 kept as they were, 1 failed" in done.stdout
+    assert "error: audio/broken.wav: cannot be read as audio" in done.stderr
+    names = sorted(path.relative_to("coded").as_posix() for path in Path("coded").rglob("*.rdc"))
+    assert names == ["deep/two.flac.rdc", "deep/two.wav.rdc", "one.rdc"]
+    assert "0 files done, 3 kept as they were, 1 failed" in rdcodec(*words).stdout
+    done = rdcodec("decode", "coded", "back")
+    assert "3 files done" in done.stdout
+    assert audio.read("back/deep/two.flac.wav")[0].shape == (1, 4_800)

@@ -1,3 +1,4 @@
+import functools
 import io
 from pathlib import Path
 
@@ -36,6 +37,40 @@ def test_decoder_gets_the_encoder_s_symbols(codec: AudioCodec) -> None:
     assert header == bitstream.Header(b"test", codec.frozen_tables().digest(), 8_000, 2, 200_000)
     # 25 s are two whole chunks and a half.
     assert bitstream.describe(io.BytesIO(data)).chunks == 3
+
+
+@given(cuts=st.lists(st.integers(1, 150_000), min_size=1, max_size=4))
+@settings(max_examples=10, deadline=None)
+def test_bytes_and_samples_do_not_depend_on_the_parts(cuts: list[int]) -> None:
+    model, rate = tiny_codec(), 11_025
+    wave = np.random.default_rng(0).uniform(-1, 1, (2, 14 * rate)).astype(np.float32)
+    parts = np.split(wave, sorted({cut for cut in cuts if cut < wave.shape[-1]}), axis=-1)
+    file = io.BytesIO()
+    header = model.compress_to(file, parts, rate)
+    assert file.getvalue() == model.compress(wave, rate)
+    assert (header.length, header.channels) == (14 * rate, 2)
+    file.seek(0)
+    _, decoded = model.decompress_parts(file)
+    assert np.array_equal(
+        np.concatenate(list(decoded), axis=-1), model.decompress(file.getvalue())[0]
+    )
+
+
+@given(start=st.floats(0, 33), duration=st.floats(0.01, 30))
+@settings(max_examples=15, deadline=None)
+def test_a_range_is_what_the_whole_has_there(start: float, duration: float) -> None:
+    model, rate = tiny_codec(), 11_025
+    data = _long(rate)
+    whole, _ = model.decompress(data)
+    part, _ = model.decompress_range(io.BytesIO(data), start, duration)
+    first, last = round(start * rate), round((start + duration) * rate)
+    assert part.shape == whole[:, first:last].shape
+    np.testing.assert_allclose(part, whole[:, first:last], atol=1e-4)
+
+
+@functools.cache
+def _long(rate: int) -> bytes:
+    return tiny_codec().compress(tone(34, rate), rate)
 
 
 def test_one_dimension_is_one_channel() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -119,6 +120,16 @@ def test_summary_has_every_point_metric_and_kind(project: Project) -> None:
     assert rates["neural-high"]["estimate_gap_percent"] == pytest.approx(0, abs=3)
     assert rates["opus-6"]["estimated_kbps"] is None
     assert summary["points"]["opus-6"]["about"]["coder"] == "libopus 1.6.1"
+
+
+def test_prefect_keeps_the_run_with_its_table_and_its_report(project: Project) -> None:
+    """What a dashboard started later would show."""
+    with sqlite3.connect(project.folder / ".prefect" / "prefect.db") as database:
+        runs = database.execute("select state_type from flow_run").fetchall()
+        artifacts = dict(database.execute("select key, data from artifact").fetchall())
+    assert runs[0] == ("COMPLETED",)
+    assert "neural-high" in artifacts["summary"]
+    assert "reports/index.html" in artifacts["report"]
 
 
 def test_rates_in_the_table_are_the_bytes_on_disk(project: Project) -> None:

@@ -1,0 +1,134 @@
+"""Files and folders of them: what the commands encode and decode do."""
+
+import functools
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from codec import audio, bitstream, checkpoint
+from codec.errors import UserError, naming
+from codec.files import replacing
+from codec.model import AudioCodec, load
+
+Job = tuple[Path, Path]
+
+
+@functools.lru_cache(maxsize=4)
+def _model(name: str) -> AudioCodec:
+    return load(name)
+
+
+@functools.lru_cache(maxsize=4)
+def _model_of(model_hash: bytes) -> AudioCodec:
+    return checkpoint.find_by_hash(model_hash)
+
+
+def _decoder(source: Path, model: str | None) -> AudioCodec:
+    """The model that was named, or else the one that the file names."""
+    if model is not None:
+        return _model(model)
+    with source.open("rb") as file:
+        return _model_of(bitstream.read_header(file).model_hash)
+
+
+def encode_file(source: Path, target: Path, model: str) -> str:
+    """Encode one file in constant memory; returns a line about the result."""
+    codec = _model(model)
+    with (
+        naming(source),
+        audio.reading(source) as (parts, rate),
+        replacing(target) as scratch,
+        scratch.open("w+b") as file,
+    ):
+        header = codec.compress_to(file, parts, rate)
+        size = file.tell()
+    return f"{target}: {size} bytes, {size * 8 / header.seconds / 1000:.2f} kbps"
+
+
+def decode_file(source: Path, target: Path, model: str | None, skip_damaged: bool = False) -> str:
+    """Decode one file in constant memory; returns a line about the result and about damage."""
+    lost: list[bitstream.Chunk] = []
+    with naming(source), source.open("rb") as file:
+        codec = _decoder(source, model)
+        header, parts = codec.decompress_parts(file, lost if skip_damaged else None)
+        audio.write_parts(target, parts, header.sample_rate, header.channels)
+    lines = [f"{target}: {header.seconds:.2f} s at {header.sample_rate} Hz"]
+    for chunk in lost:
+        begin = chunk.number * bitstream.CHUNK_SECONDS
+        end = min(header.seconds, begin + bitstream.CHUNK_SECONDS)
+        gap = f"; silence from {begin:g} to {end:.2f} s" if begin < end else ""
+        lines.append(f"{source}: {chunk.damage}{gap}")
+    return "\n".join(lines)
+
+
+def decode_range(
+    source: Path, target: Path, model: str | None, start: float, duration: float | None
+) -> str:
+    """Decode some seconds of one file; returns a line about the result."""
+    with naming(source), source.open("rb") as file:
+        codec = _decoder(source, model)
+        if duration is None:
+            duration = bitstream.read_header(file).seconds - start
+            file.seek(0)
+        waveform, rate = codec.decompress_range(file, start, duration)
+    audio.write(target, waveform, rate)
+    return f"{target}: {waveform.shape[-1] / rate:.2f} s at {rate} Hz"
+
+
+def encode_folder(
+    source: Path, target: Path, model: str, jobs: int, force: bool
+) -> tuple[int, int, list[str]]:
+    """Encode all audio below a folder; returns files done, files kept, and reasons of failure."""
+    _model(model)
+    found = [path for path in source.rglob("*") if path.suffix.lower() in audio.SUFFIXES]
+    work = functools.partial(_try, functools.partial(encode_file, model=model))
+    return _all(found, source, target, ".rdc", work, jobs, force)
+
+
+def decode_folder(
+    source: Path, target: Path, model: str | None, jobs: int, force: bool
+) -> tuple[int, int, list[str]]:
+    """Decode all .rdc files below a folder to .wav; returns as ``encode_folder`` does."""
+    work = functools.partial(_try, functools.partial(decode_file, model=model))
+    return _all(list(source.rglob("*.rdc")), source, target, ".wav", work, jobs, force)
+
+
+def _try(work: Callable[[Path, Path], str], job: Job) -> str:
+    """Do one file; returns the reason where it cannot be done, else nothing."""
+    try:
+        work(*job)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _all(
+    found: list[Path],
+    source: Path,
+    target: Path,
+    suffix: str,
+    work: Callable[[Job], str],
+    jobs: int,
+    force: bool,
+) -> tuple[int, int, list[str]]:
+    if not found:
+        raise UserError(f"{source}: no files to do in this folder")
+    # The old ending stays in the name where two files differ in nothing else.
+    names = [path.relative_to(source).with_suffix("") for path in sorted(found)]
+    pairs = []
+    for path, name in zip(sorted(found), names, strict=True):
+        unique = name if names.count(name) == 1 else path.relative_to(source)
+        pairs.append((path, target / unique.with_name(unique.name + suffix)))
+    todo = [(path, out) for path, out in pairs if force or not out.exists()]
+    failed = []
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        for reason in tqdm(pool.map(work, todo), total=len(todo), disable=None, unit="file"):
+            if reason:
+                failed.append(reason)
+    return len(todo) - len(failed), len(pairs) - len(todo), failed
