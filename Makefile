@@ -1,5 +1,5 @@
 # `make` lists the targets. Everything runs in .venv, which is made where it is missing.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

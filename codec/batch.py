@@ -42,7 +42,7 @@ def encode_file(source: Path, target: Path, model: str) -> str:
         naming(source),
         audio.reading(source) as (parts, rate),
         replacing(target) as scratch,
-        scratch.open("w+b") as file,
+        scratch.open("wb") as file,
     ):
         header = codec.compress_to(file, parts, rate)
         size = file.tell()

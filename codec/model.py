@@ -77,9 +77,10 @@ class AudioCodec(nn.Module):
     def compress_to(
         self, file: BinaryIO, parts: Iterable[NDArray[np.float32]], sample_rate: int
     ) -> bitstream.Header:
-        """Write (channels, samples) parts of one waveform to a seekable file, in constant memory.
+        """Write (channels, samples) parts of one waveform to an open file.
 
-        The bytes do not depend on how the waveform is cut into parts.
+        The bytes do not depend on how the waveform is cut into parts. Memory holds a part, a
+        chunk, and the coded bytes: checksums cover the header, and that needs the length.
         """
         tables, length, channels = self.frozen_tables(), 0, 0
 
@@ -90,8 +91,6 @@ class AudioCodec(nn.Module):
                 length, channels = length + part.shape[-1], part.shape[0]
                 yield part
 
-        start = file.tell()
-        file.write(bytes(bitstream.HEADER_BYTES))
         resampled = audio.resample_parts(checked(), sample_rate, self.config.sample_rate)
         payloads = [
             range_coder.encode(
@@ -101,9 +100,7 @@ class AudioCodec(nn.Module):
         ]
         if not payloads:
             raise AudioError("no samples to code")
-        # Checksums cover the header, and only now is the length known.
         header = bitstream.Header(self.model_hash, tables.digest(), sample_rate, channels, length)
-        file.seek(start)
         file.write(header.pack())
         for number, payload in enumerate(payloads):
             file.write(bitstream.pack_chunk(header, number, payload))
@@ -169,9 +166,8 @@ class AudioCodec(nn.Module):
             begin // bitstream.CHUNK_SECONDS,
             min(header.chunks, -(-end // bitstream.CHUNK_SECONDS)),
         )
-        found = bitstream.read_chunks(file, header, chunks.start, chunks.stop)
         parts = []
-        for chunk in found:
+        for chunk in bitstream.read_chunks(file, header, chunks.start, chunks.stop):
             bitstream.require(chunk)
             parts.append(self._chunk_symbols(header, chunk))
         offset = chunks.start * bitstream.CHUNK_SECONDS
@@ -186,11 +182,10 @@ class AudioCodec(nn.Module):
     def read_symbols(self, file: BinaryIO) -> tuple[bitstream.Header, NDArray[np.int32]]:
         """Header and (channels, latent_channels, frames) symbols of an .rdc file."""
         header = self.read_header(file)
-        parts = [
-            self._chunk_symbols(header, chunk)
-            for chunk in bitstream.read_chunks(file, header)
-            if bitstream.require(chunk) is not None
-        ]
+        parts = []
+        for chunk in bitstream.read_chunks(file, header):
+            bitstream.require(chunk)
+            parts.append(self._chunk_symbols(header, chunk))
         return header, np.concatenate(parts, axis=-1)
 
     def read_header(self, file: BinaryIO) -> bitstream.Header:

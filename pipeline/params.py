@@ -129,6 +129,7 @@ class OpusSettings(Section):
     application: Literal["audio", "voip", "restricted_lowdelay"]
     complexity: Annotated[int, Field(ge=0, le=10)]
     vbr: bool
+    constrained_vbr: bool
     frame_ms: Literal[10, 20, 40, 60]
     library: str
 

@@ -76,6 +76,7 @@ class OpusCoder:
         encoder.bitrate = self.kbps * 1000
         encoder.complexity = self.settings.complexity
         encoder.vbr = int(self.settings.vbr)
+        encoder.vbr_constraint = int(self.settings.constrained_vbr)
         frame = RATE * self.settings.frame_ms // 1000
         pre_skip = encoder.lookahead
         # The last frames must carry the encoder's delay out of it as well.

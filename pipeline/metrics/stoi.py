@@ -15,7 +15,7 @@ def classic(
     """Intelligibility of (samples,) at 16 kHz in 0 to 1; higher is better."""
     with warnings.catch_warnings():
         # Where too few frames are left, pystoi warns and returns 1e-5: that is no score.
-        warnings.simplefilter("error", RuntimeWarning)
+        warnings.filterwarnings("error", message="Not enough STFT frames")
         try:
             return float(pystoi.stoi(reference, degraded, sample_rate, extended=False))
         except RuntimeWarning as warning:

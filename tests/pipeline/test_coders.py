@@ -17,7 +17,14 @@ from pipeline.corpora import manifest
 from pipeline.params import OpusSettings
 from tests.conftest import tiny_codec, tone
 
-SETTINGS = OpusSettings(application="audio", complexity=10, vbr=True, frame_ms=20, library="av")
+SETTINGS = OpusSettings(
+    application="audio",
+    complexity=10,
+    vbr=True,
+    constrained_vbr=False,
+    frame_ms=20,
+    library="av",
+)
 
 
 def seconds_of(wave: np.ndarray, rate: int) -> float:
@@ -81,6 +88,7 @@ def test_opus_options_reach_the_encoder_and_the_table() -> None:
         "application": "audio",
         "complexity": 10,
         "vbr": True,
+        "constrained_vbr": False,
         "frame_ms": 20,
     }
 
