@@ -140,15 +140,20 @@ def check(waveform: NDArray[np.float32], sample_rate: int, start: int = 0) -> No
     ``start`` is where this part begins in the whole waveform, for the message.
     """
     channels, length = waveform.shape
-    if not MIN_RATE <= sample_rate <= MAX_RATE:
-        raise AudioError(f"sample rate {sample_rate} Hz; {MIN_RATE} to {MAX_RATE} can be coded")
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise AudioError(f"{channels} channels; 1 to {MAX_CHANNELS} can be coded")
+    check_format(sample_rate, channels)
     if length == 0:
         raise AudioError("no samples to code")
     if not np.isfinite(waveform).all():
         index = int(np.flatnonzero(~np.isfinite(waveform).all(axis=0))[0])
         raise AudioError(f"sample {start + index} is NaN or infinite; mend the audio first")
+
+
+def check_format(sample_rate: int, channels: int) -> None:
+    """Raise AudioError for a rate or a number of channels that no codec here can take."""
+    if not MIN_RATE <= sample_rate <= MAX_RATE:
+        raise AudioError(f"sample rate {sample_rate} Hz; {MIN_RATE} to {MAX_RATE} can be coded")
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise AudioError(f"{channels} channels; 1 to {MAX_CHANNELS} can be coded")
 
 
 def resample(

@@ -35,7 +35,7 @@ def _decoder(source: Path, model: str | None) -> AudioCodec:
         return _model_of(bitstream.read_header(file).model_hash)
 
 
-def encode_file(source: Path, target: Path, model: str) -> str:
+def encode_file(source: Path, target: Path, model: str, codebooks: int | None = None) -> str:
     """Encode one file in constant memory; returns a line about the result."""
     codec = _model(model)
     with (
@@ -44,7 +44,7 @@ def encode_file(source: Path, target: Path, model: str) -> str:
         replacing(target) as scratch,
         scratch.open("wb") as file,
     ):
-        header = codec.compress_to(file, parts, rate)
+        header = codec.compress_to(file, parts, rate, codebooks)
         size = file.tell()
     return f"{target}: {size} bytes, {size * 8 / header.seconds / 1000:.2f} kbps"
 
@@ -65,6 +65,34 @@ def decode_file(source: Path, target: Path, model: str | None, skip_damaged: boo
     return "\n".join(lines)
 
 
+def trim_file(source: Path, target: Path, codebooks: int) -> str:
+    """Cut one file down to its first codebooks; returns a line about the result."""
+    with (
+        naming(source),
+        source.open("rb") as file,
+        replacing(target) as scratch,
+        scratch.open("wb") as out,
+    ):
+        header = bitstream.trim(file, out, codebooks)
+        size = out.tell()
+    return f"{target}: {size} bytes, {size * 8 / header.seconds / 1000:.2f} kbps"
+
+
+def describe_file(source: Path, model: str | None) -> bitstream.Description:
+    """The facts of one file; symbols are counted where its model is named or found."""
+    with naming(source), source.open("rb") as file:
+        header = bitstream.read_header(file)
+        file.seek(0)
+        codec: AudioCodec | None = None
+        if model is not None:
+            codec = _model(model)
+            codec.read_header(file)
+            file.seek(0)
+        elif checkpoint.is_at_hand(header.model_hash):
+            codec = _model_of(header.model_hash)
+        return bitstream.describe(file, codec.count_symbols if codec else lambda _: None)
+
+
 def decode_range(
     source: Path, target: Path, model: str | None, start: float, duration: float | None
 ) -> str:
@@ -80,12 +108,13 @@ def decode_range(
 
 
 def encode_folder(
-    source: Path, target: Path, model: str, jobs: int, force: bool
+    source: Path, target: Path, model: str, codebooks: int | None, jobs: int, force: bool
 ) -> tuple[int, int, list[str]]:
     """Encode all audio below a folder; returns files done, files kept, and reasons of failure."""
     _model(model)
     found = [path for path in source.rglob("*") if path.suffix.lower() in audio.SUFFIXES]
-    work = functools.partial(_try, functools.partial(encode_file, model=model))
+    encode = functools.partial(encode_file, model=model, codebooks=codebooks)
+    work = functools.partial(_try, encode)
     return _all(found, source, target, ".rdc", work, jobs, force)
 
 

@@ -12,7 +12,7 @@ Header, 24 bytes::
         12     3  sample rate of the original, Hz
         15     1  channels of the original
         16     5  length of the original, samples per channel
-        21     1  flags, 0 (kept for layouts of several layers)
+        21     1  layers of a chunk's payload; 0: it has none
         22     2  CRC-16/XMODEM of bytes 0 to 21
 
 Each chunk holds the symbols of all channels for ``CHUNK_SECONDS`` of audio (the last chunk: of
@@ -26,16 +26,19 @@ what is left), and can be decoded alone::
 So a chunk of another file, or in another place, is as wrong as a damaged one, and what is found
 after damage can be told to be a chunk and which one.
 
-Audio channels are coded one after the other: the symbols of a chunk are a (audio channels ·
-latent channels, frames) array.
+Symbols of a scalar quantizer are one piece, a (groups · latent channels, frames) array, where the
+groups are those of the audio channels that the model codes jointly. Symbols of a residual
+quantizer come in layers, a (groups, frames) array for each codebook in turn: the size of its bytes
+as LEB128, and these bytes. So a file is cut down to fewer codebooks without being decoded
+(``trim``).
 """
 
 import binascii
 import io
 import struct
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from codec.errors import BitstreamError
@@ -44,6 +47,9 @@ MAGIC = b"RDC"
 VERSION = 1
 HEADER_BYTES = 24
 CHUNK_SECONDS = 10
+MIN_CHUNK_BYTES = 5
+SEARCH_CHUNKS = 1 << 16
+"""How many chunks may be missing in a row."""
 SEARCH_BYTES = 1 << 27
 """How far, and at what cost in bytes checksummed, a chunk is searched for after damage."""
 
@@ -57,6 +63,7 @@ class Header:
     sample_rate: int
     channels: int
     length: int
+    layers: int = 0
 
     @property
     def seconds(self) -> float:
@@ -70,7 +77,7 @@ class Header:
     def pack(self) -> bytes:
         body = MAGIC + bytes([VERSION]) + self.model_hash + self.tables_hash
         body += self.sample_rate.to_bytes(3, "little") + bytes([self.channels])
-        body += self.length.to_bytes(5, "little") + bytes([0])
+        body += self.length.to_bytes(5, "little") + bytes([self.layers])
         return body + struct.pack("<H", binascii.crc_hqx(body, 0))
 
 
@@ -85,29 +92,58 @@ def read_header(file: BinaryIO) -> Header:
         raise BitstreamError("damaged header: its checksum does not match")
     if data[3] != VERSION:
         raise BitstreamError(f"layout version {data[3]}; this rdcodec reads version {VERSION}")
-    if data[21]:
-        raise BitstreamError(f"unknown flags {data[21]:#04x}; a newer rdcodec may read this file")
     header = Header(
         model_hash=data[4:8],
         tables_hash=data[8:12],
         sample_rate=int.from_bytes(data[12:15], "little"),
         channels=data[15],
         length=int.from_bytes(data[16:21], "little"),
+        layers=data[21],
     )
     if not header.sample_rate or not header.channels or not header.length:
         raise BitstreamError("damaged header: sample rate, channels and length are at least 1")
     return header
 
 
+def check_size(file: BinaryIO, header: Header) -> None:
+    """Raise BitstreamError where an open file cannot hold its chunks, however short they are.
+
+    So no small file can claim years of audio, nor be filled up with as much silence.
+    """
+    position = file.tell()
+    left = file.seek(0, io.SEEK_END) - HEADER_BYTES
+    file.seek(position)
+    least = header.chunks * MIN_CHUNK_BYTES
+    if left < least:
+        raise BitstreamError(
+            f"truncated: {header.chunks} chunks take {least} bytes at least, and {left} are there"
+        )
+
+
 def pack_chunk(header: Header, number: int, payload: bytes) -> bytes:
     """One chunk as bytes; ``number`` counts from 0."""
-    size, rest = bytearray(), len(payload)
-    while rest >= 0x80:
-        size.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    size.append(rest)
     checksum = _seal(header, payload) ^ _number_mark(number)
-    return bytes(size) + struct.pack("<I", checksum) + payload
+    return _pack_size(len(payload)) + struct.pack("<I", checksum) + payload
+
+
+def pack_layers(layers: list[bytes]) -> bytes:
+    """The payload of a chunk in layers."""
+    return b"".join(_pack_size(len(layer)) + layer for layer in layers)
+
+
+def split_layers(payload: bytes, header: Header) -> list[bytes]:
+    """What ``pack_layers`` put together; a payload without layers is one of its own."""
+    if not header.layers:
+        return [payload]
+    file, layers = io.BytesIO(payload), []
+    for _ in range(header.layers):
+        size = _read_size(file)
+        layers.append(b"" if size is None else file.read(size))
+        if size is None or len(layers[-1]) < size:
+            raise BitstreamError(f"a chunk does not hold its {header.layers} layers")
+    if file.read(1):
+        raise BitstreamError(f"a chunk holds more than its {header.layers} layers")
+    return layers
 
 
 @dataclass(frozen=True)
@@ -151,6 +187,24 @@ def read_chunks(
         yield Chunk(number, None, f"there are bytes after the last of {header.chunks} chunks")
 
 
+def trim(source: BinaryIO, target: BinaryIO, layers: int) -> Header:
+    """Write ``source`` with the first ``layers`` of its layers alone; returns the new header.
+
+    The bytes are those of compressing with so many codebooks. Constant memory; no model is needed.
+    """
+    header = read_header(source)
+    if not header.layers:
+        raise BitstreamError("has no layers: its model has no codebooks, but a scalar quantizer")
+    if not 1 <= layers <= header.layers:
+        raise BitstreamError(f"has {header.layers} codebooks, of which {layers} cannot be kept")
+    trimmed = replace(header, layers=layers)
+    target.write(trimmed.pack())
+    for chunk in read_chunks(source, header):
+        payload = pack_layers(split_layers(require(chunk), header)[:layers])
+        target.write(pack_chunk(trimmed, chunk.number, payload))
+    return trimmed
+
+
 def require(chunk: Chunk) -> bytes:
     """The payload of a chunk, or BitstreamError with the reason why there is none."""
     if chunk.payload is None:
@@ -164,6 +218,14 @@ def _seal(header: Header, payload: bytes) -> int:
 
 def _number_mark(number: int) -> int:
     return zlib.crc32(struct.pack("<I", number))
+
+
+def _pack_size(size: int) -> bytes:
+    packed = bytearray()
+    while size >= 0x80:
+        packed.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes(packed) + bytes([size])
 
 
 def _read_size(file: BinaryIO) -> int | None:
@@ -195,8 +257,8 @@ def _find_chunk(file: BinaryIO, header: Header, first: int) -> int:
     position may begin a chunk, and a checksum of 32 bits tells. ``SEARCH_BYTES`` bounds the work.
     Where nothing is found, the file stands at its end and the number is ``header.chunks``.
     """
-    start = file.tell()
-    marks = {_number_mark(number): number for number in range(first, header.chunks)}
+    start, end = file.tell(), min(header.chunks, first + SEARCH_CHUNKS)
+    marks = {_number_mark(number): number for number in range(first, end)}
     reach = file.read(SEARCH_BYTES)
 
     def chunk_at(offset: int) -> tuple[int | None, int, int]:
@@ -228,12 +290,16 @@ def _find_chunk(file: BinaryIO, header: Header, first: int) -> int:
 class Description:
     """The facts of a file: sizes in bytes, rates in kbps.
 
-    ``compression_ratio`` is against 16-bit PCM at the original's rate and channels.
+    ``compression_ratio`` is against 16-bit PCM at the original's rate and channels. Overhead is
+    all that is not the range coder's. ``codebooks`` is None for a scalar quantizer. ``symbols``
+    and ``bits_per_symbol`` (of payload) are None where the file's model is not at hand, for only
+    it knows how many symbols make a second.
     """
 
     version: int
     model: str
     tables: str
+    codebooks: int | None
     sample_rate: int
     channels: int
     samples: int
@@ -245,17 +311,31 @@ class Description:
     file_kbps: float
     payload_kbps: float
     compression_ratio: float
+    symbols: int | None
+    bits_per_symbol: float | None
 
 
-def describe(file: BinaryIO) -> Description:
-    """Read a whole file, check every chunk's checksum, and account for its bytes."""
+def describe(
+    file: BinaryIO, count_symbols: Callable[[Header], int | None] = lambda _: None
+) -> Description:
+    """Read a whole file, check every chunk's checksum, and account for its bytes.
+
+    ``count_symbols`` says how many symbols a file of that header holds, or None.
+    """
     header = read_header(file)
-    payload_bytes = sum(len(require(chunk)) for chunk in read_chunks(file, header))
+    check_size(file, header)
+    payload_bytes = sum(
+        len(layer)
+        for chunk in read_chunks(file, header)
+        for layer in split_layers(require(chunk), header)
+    )
+    symbols = count_symbols(header)
     file_bytes = file.tell()
     return Description(
         version=VERSION,
         model=header.model_hash.hex(),
         tables=header.tables_hash.hex(),
+        codebooks=header.layers or None,
         sample_rate=header.sample_rate,
         channels=header.channels,
         samples=header.length,
@@ -267,4 +347,6 @@ def describe(file: BinaryIO) -> Description:
         file_kbps=file_bytes * 8 / header.seconds / 1000,
         payload_kbps=payload_bytes * 8 / header.seconds / 1000,
         compression_ratio=2 * header.channels * header.length / file_bytes,
+        symbols=symbols,
+        bits_per_symbol=None if symbols is None else payload_bytes * 8 / symbols,
     )

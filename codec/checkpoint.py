@@ -4,10 +4,12 @@
 ``tables.lowest``, ``tables.starts``, ``tables.frequencies``; the config is JSON in the metadata.
 """
 
-import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -19,7 +21,7 @@ from codec.config import CodecConfig
 from codec.entropy_model import FrozenTables
 from codec.errors import UserError
 from codec.files import replacing
-from codec.model import AudioCodec
+from codec.model import AudioCodec, weights_hash
 
 FORMAT = 1
 FILE_NAME = "model.safetensors"
@@ -40,8 +42,11 @@ def save(model: AudioCodec, path: str | Path, half: bool = False) -> None:
         tensors["tables.lowest"] = torch.from_numpy(model.tables.lowest)
         tensors["tables.starts"] = torch.from_numpy(model.tables.starts)
         tensors["tables.frequencies"] = torch.from_numpy(model.tables.frequencies)
+    about: dict[str, object] = {"format": FORMAT, "config": model.config.model_dump()}
+    if model.tables is not None:
+        # Of the weights as they will be loaded: a model can be found without loading them all.
+        about["hash"] = weights_hash(model.config, _widened(tensors)).hex()
     # One metadata key only: safetensors writes several in no fixed order.
-    about = {"format": FORMAT, "config": model.config.model_dump()}
     with replacing(path) as scratch:
         save_file(tensors, scratch, metadata={"rdcodec": json.dumps(about, sort_keys=True)})
 
@@ -49,21 +54,10 @@ def save(model: AudioCodec, path: str | Path, half: bool = False) -> None:
 def load(path: str | Path) -> AudioCodec:
     """Rebuild the model that ``save`` wrote, in evaluation mode."""
     path = Path(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("rdcodec", "{}"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: cannot be read as a model: {error}") from error
-    if about.get("format") != FORMAT:
-        raise UserError(
-            f"{path}: not a model of this rdcodec (format {about.get('format')}, not {FORMAT})"
-        )
-    weights = {
-        name.removeprefix("weights."): value.float()
-        for name, value in tensors.items()
-        if name.startswith("weights.")
-    }
+    with _opened(path) as file:
+        about = _about(file, path)
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    weights = _widened(tensors)
     try:
         model = AudioCodec(CodecConfig.model_validate(about["config"]))
         model.load_state_dict(weights)
@@ -73,18 +67,38 @@ def load(path: str | Path) -> AudioCodec:
         model.tables = FrozenTables(
             *(tensors[f"tables.{part}"].numpy() for part in ("lowest", "starts", "frequencies"))
         )
-        model.model_hash = _digest(model.config, weights)
+        model.model_hash = weights_hash(model.config, weights)
+        if model.model_hash.hex() != about.get("hash"):
+            raise UserError(f"{path}: damaged: its weights are not those that it was saved with")
     return model.eval()
 
 
-def _digest(config: CodecConfig, weights: dict[str, Tensor]) -> bytes:
-    """Four bytes that name an encoder–decoder pair; the prior is named by the tables' own hash."""
-    sha = hashlib.sha256(config.model_dump_json().encode())
-    for name in sorted(weights):
-        if not name.startswith("prior."):
-            sha.update(name.encode())
-            sha.update(weights[name].numpy().tobytes())
-    return sha.digest()[:4]
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be read as a model: {error}") from error
+
+
+def _about(file: Any, path: Path) -> dict[str, Any]:
+    """The metadata of an open model file; UserError for a file of something else."""
+    about: dict[str, Any] = json.loads((file.metadata() or {}).get("rdcodec", "{}"))
+    if about.get("format") != FORMAT:
+        raise UserError(
+            f"{path}: not a model of this rdcodec (format {about.get('format')}, not {FORMAT})"
+        )
+    return about
+
+
+def _widened(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights among a file's tensors, as 32-bit floats."""
+    return {
+        name.removeprefix("weights."): value.float()
+        for name, value in tensors.items()
+        if name.startswith("weights.")
+    }
 
 
 def released() -> dict[str, Path]:
@@ -112,11 +126,27 @@ def find_by_hash(model_hash: bytes) -> AudioCodec:
 
     RDCODEC_MODELS names another folder to search instead of ``models``.
     """
-    folder = Path(os.environ.get("RDCODEC_MODELS", "models"))
-    for path in [*released().values(), *sorted(folder.glob(f"*/{FILE_NAME}"))]:
-        model = load(path)
-        if model.model_hash == model_hash:
-            return model
-    raise UserError(
-        f"no model {model_hash.hex()} among the released ones or in {folder}/; name it with --model"
-    )
+    path = _path_by_hash(model_hash)
+    if path is None:
+        raise UserError(
+            f"no model {model_hash.hex()} among the released ones or in {_folder()}/; name it "
+            "with --model"
+        )
+    return load(path)
+
+
+def is_at_hand(model_hash: bytes) -> bool:
+    """Whether ``find_by_hash`` would find a model."""
+    return _path_by_hash(model_hash) is not None
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("RDCODEC_MODELS", "models"))
+
+
+def _path_by_hash(model_hash: bytes) -> Path | None:
+    for path in [*released().values(), *sorted(_folder().glob(f"*/{FILE_NAME}"))]:
+        with _opened(path) as file:
+            if _about(file, path).get("hash") == model_hash.hex():
+                return path
+    return None

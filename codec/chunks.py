@@ -1,10 +1,12 @@
 """Long audio through networks of short reach, in windows of one fixed size.
 
-The signal is taken to be zero before its start and after its end, and so are the symbols. Every
+The signal is taken to be zero before its start and after its end, and so is the latent. Every
 window has ``BLOCK_FRAMES`` frames to keep and ``config.context_frames`` on either side to give the
 kept ones all that they depend on. Windows lie on a grid that starts at the signal's first frame,
 so a frame's value depends neither on how much audio is at hand nor on the parts that it comes in,
 and memory does not grow with its length.
+
+Audio channels go through the networks in groups of ``config.channels``, one group after the other.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,24 +23,44 @@ BLOCK_FRAMES = 300
 def encode_latent(
     encoder: nn.Module, parts: Iterable[Tensor], config: CodecConfig
 ) -> Iterator[Tensor]:
-    """(channels, samples) parts at the codec's rate to (channels, latent_channels, frames) parts.
+    """(channels, samples) parts at the codec's rate to (groups, latent_channels, frames) parts.
 
-    In all there are ceil(samples / hop) frames; each audio channel is encoded on its own.
+    In all there are ceil(samples / hop) frames.
     """
     context = config.context_frames
     for window, frames in _windows(parts, config.hop, context):
-        latent = torch.cat([encoder(row[None, None]) for row in window])
+        latent = torch.cat([encoder(group[None]) for group in grouped(window, config.channels)])
         yield latent[..., context : context + frames]
 
 
 def decode_latent(
-    decoder: nn.Module, parts: Iterable[Tensor], config: CodecConfig
+    decoder: nn.Module, parts: Iterable[Tensor], config: CodecConfig, channels: int
 ) -> Iterator[Tensor]:
-    """(channels, latent_channels, frames) parts to (channels, frames · hop) parts."""
+    """(groups, latent_channels, frames) parts to (channels, frames · hop) parts."""
     start = config.context_frames * config.hop
     for window, frames in _windows(parts, 1, config.context_frames):
-        waveform = torch.cat([decoder(row[None])[0] for row in window])
-        yield waveform[:, start : start + frames * config.hop]
+        waveform = torch.cat([decoder(group[None]) for group in window])
+        yield _ungrouped(waveform[..., start : start + frames * config.hop], channels)
+
+
+def groups(channels: int, config: CodecConfig) -> int:
+    """How many groups so many audio channels make."""
+    return -(-channels // config.channels)
+
+
+def grouped(window: Tensor, size: int) -> Tensor:
+    """(channels, samples) to (groups, size, samples); the last channel fills up its group."""
+    missing = -len(window) % size
+    filled = torch.cat((window, window[-1:].expand(missing, -1))) if missing else window
+    return filled.reshape(-1, size, window.shape[-1])
+
+
+def _ungrouped(waveform: Tensor, channels: int) -> Tensor:
+    """The inverse of ``grouped``: copies of the last channel give their mean."""
+    flat = waveform.flatten(0, 1)
+    if len(flat) == channels:
+        return flat
+    return torch.cat((flat[: channels - 1], flat[channels - 1 :].mean(dim=0, keepdim=True)))
 
 
 def regroup(parts: Iterable[Tensor], size: int) -> Iterator[Tensor]:

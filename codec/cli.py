@@ -1,4 +1,4 @@
-"""The codec's commands: encode, decode, info, verify, models."""
+"""The codec's commands: encode, decode, trim, info, verify, models."""
 
 import json
 from pathlib import Path
@@ -20,6 +20,10 @@ def encode(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Audio file or folder, any rate.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.rdc", help="File, or folder for folders.")],
     model: ModelOption = None,
+    codebooks: Annotated[
+        int | None,
+        typer.Option("--codebooks", help="Codebooks to use, of a residual model; default: all."),
+    ] = None,
     jobs: JobsOption = 1,
     force: ForceOption = False,
 ) -> None:
@@ -28,10 +32,10 @@ def encode(
 
     name = _chosen(model)
     if source.is_dir():
-        _say(batch.encode_folder(source, target, name, jobs, force))
+        _say(batch.encode_folder(source, target, name, codebooks, jobs, force))
     else:
         _ready(source, target, force)
-        typer.echo(batch.encode_file(source, target, name))
+        typer.echo(batch.encode_file(source, target, name, codebooks))
 
 
 @app.command()
@@ -69,22 +73,41 @@ def decode(
 
 
 @app.command()
+def trim(
+    source: Annotated[Path, typer.Argument(metavar="IN.rdc")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.rdc")],
+    codebooks: Annotated[int, typer.Option("--codebooks", help="How many of them to keep.")],
+    force: ForceOption = False,
+) -> None:
+    """Cut a file of a residual model down to its first codebooks; nothing is encoded again."""
+    from codec import batch
+
+    _ready(source, target, force)
+    typer.echo(batch.trim_file(source, target, codebooks))
+
+
+@app.command()
 def info(
     source: Annotated[Path, typer.Argument(metavar="FILE.rdc")],
+    model: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what an .rdc file holds and what it costs; no model is needed."""
-    from codec import bitstream
-    from codec.errors import naming
+    """Say what an .rdc file holds and what it costs.
+
+    Only the count of symbols needs the file's model; without it, the rest is said.
+    """
+    from codec import batch
 
     _exists(source)
-    with naming(source), source.open("rb") as file:
-        facts = vars(bitstream.describe(file))
+    facts = vars(batch.describe_file(source, model))
     if as_json:
         typer.echo(json.dumps(facts))
     else:
         for key, value in facts.items():
-            typer.echo(f"{key:>24}  {round(value, 4) if isinstance(value, float) else value}")
+            if key == "codebooks" and value is None:
+                continue  # a scalar quantizer has none
+            shown = round(value, 4) if isinstance(value, float) else value
+            typer.echo(f"{key:>24}  {'not known' if value is None else shown}")
 
 
 @app.command()

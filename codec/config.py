@@ -20,12 +20,18 @@ class CodecConfig(BaseModel):
         ``encoder_blocks`` ConvNeXt blocks of ``widths[0]`` channels; the decoder runs
         ``decoder_blocks`` such blocks and an inverse transform (Siuzdak, "Vocos", 2023).
         All the work is done at frame rate, which is why it is several times as fast.
+
+    ``channels`` audio channels are coded jointly, as one latent; a file of more channels has one
+    latent per group of that many. Of two quantizers, ``scalar`` makes a symbol of every value of
+    the latent; ``residual`` makes ``codebooks`` symbols of every frame, each of them an index into
+    a codebook of ``codebook_size`` vectors.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     architecture: Literal["spectral", "waveform"]
     sample_rate: int = Field(ge=8_000, le=192_000)
+    channels: int = Field(default=1, ge=1, le=8)
     strides: list[int] = Field(min_length=1)
     widths: list[int] = Field(min_length=1)
     latent_channels: int = Field(ge=1, le=1024)
@@ -33,6 +39,9 @@ class CodecConfig(BaseModel):
     decoder_blocks: int = Field(ge=0, le=64)
     kernel: int = Field(default=7, ge=3, le=63)
     window: int = Field(default=0, ge=0)
+    quantizer: Literal["scalar", "residual"] = "scalar"
+    codebooks: int = Field(default=8, ge=1, le=64)
+    codebook_size: int = Field(default=1024, ge=2, le=4096)
 
     @model_validator(mode="after")
     def _consistent(self) -> "CodecConfig":
@@ -75,6 +84,11 @@ class CodecConfig(BaseModel):
         return math.prod(self.strides)
 
     @property
+    def rows(self) -> int:
+        """Symbols per frame: latent channels, or codebooks."""
+        return self.latent_channels if self.quantizer == "scalar" else self.codebooks
+
+    @property
     def frame_rate(self) -> float:
         """Frames per second."""
         return self.sample_rate / self.hop
@@ -109,6 +123,29 @@ PRESETS: dict[str, CodecConfig] = {
         window=1280,
         widths=[192],
         latent_channels=96,
+        encoder_blocks=5,
+        decoder_blocks=7,
+    ),
+    # The same for speech alone: about half the work.
+    "speech-24k": CodecConfig(
+        architecture="spectral",
+        sample_rate=24_000,
+        strides=[320],
+        window=1280,
+        widths=[128],
+        latent_channels=64,
+        encoder_blocks=4,
+        decoder_blocks=6,
+    ),
+    # 75 frames a second of 48 kHz, left and right in one latent; about 10 million parameters.
+    "music-48k": CodecConfig(
+        architecture="spectral",
+        sample_rate=48_000,
+        channels=2,
+        strides=[640],
+        window=2560,
+        widths=[256],
+        latent_channels=128,
         encoder_blocks=5,
         decoder_blocks=7,
     ),

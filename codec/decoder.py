@@ -10,8 +10,9 @@ from codec.layers import ChannelNorm, ConvNeXtBlock, ResidualUnit, Spectrum
 class WaveformDecoder(nn.Module):
     """Transposed convolutions with residual units, the mirror of ``WaveformEncoder``.
 
-    (batch, latent_channels, frames) to (batch, 1, frames · hop), exactly: a transposed convolution
-    of odd kernel k, stride s, padding (k - 1) / 2 and output padding s - 1 turns L into s · L.
+    (batch, latent_channels, frames) to (batch, channels, frames · hop), exactly: a transposed
+    convolution of odd kernel k, stride s, padding (k - 1) / 2 and output padding s - 1 turns L
+    into s · L.
     """
 
     def __init__(self, config: CodecConfig) -> None:
@@ -30,7 +31,7 @@ class WaveformDecoder(nn.Module):
             )
             width = next_width
         self.body = nn.Sequential(*layers)
-        self.head = nn.Conv1d(width, 1, kernel, padding=kernel // 2)
+        self.head = nn.Conv1d(width, config.channels, kernel, padding=kernel // 2)
 
     def forward(self, quantized: Tensor) -> Tensor:
         return self.head(F.elu(self.body(quantized)))
@@ -39,7 +40,7 @@ class WaveformDecoder(nn.Module):
 class SpectralDecoder(nn.Module):
     """ConvNeXt blocks at frame rate, then an inverse Fourier transform with overlap-add.
 
-    (batch, latent_channels, frames) to (batch, 1, frames · hop).
+    (batch, latent_channels, frames) to (batch, channels, frames · hop).
     """
 
     def __init__(self, config: CodecConfig) -> None:
@@ -53,7 +54,7 @@ class SpectralDecoder(nn.Module):
             *(ConvNeXtBlock(width, config.kernel) for _ in range(config.decoder_blocks))
         )
         self.norm = ChannelNorm(width)
-        self.head = nn.Conv1d(width, 2 * self.spectrum.bins, 1)
+        self.head = nn.Conv1d(width, config.channels * 2 * self.spectrum.bins, 1)
 
     def forward(self, quantized: Tensor) -> Tensor:
         stem = self.stem(quantized)

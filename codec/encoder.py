@@ -10,13 +10,13 @@ from codec.layers import ChannelNorm, ConvNeXtBlock, ResidualUnit, Spectrum
 class WaveformEncoder(nn.Module):
     """Strided convolutions with residual units.
 
-    (batch, 1, samples) to (batch, latent_channels, ceil(samples / hop)). A convolution of odd
-    kernel k, stride s and padding (k - 1) / 2 turns L samples into floor((L - 1) / s) + 1.
+    (batch, channels, samples) to (batch, latent_channels, ceil(samples / hop)). A convolution of
+    odd kernel k, stride s and padding (k - 1) / 2 turns L samples into floor((L - 1) / s) + 1.
     """
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
-        kernel, width = config.kernel, 1
+        kernel, width = config.kernel, config.channels
         layers: list[nn.Module] = []
         for stride, next_width in zip(config.strides, config.widths, strict=True):
             layers.append(nn.Conv1d(width, next_width, kernel, stride, padding=kernel // 2))
@@ -32,14 +32,14 @@ class WaveformEncoder(nn.Module):
 class SpectralEncoder(nn.Module):
     """Windowed Fourier transform, then ConvNeXt blocks at frame rate.
 
-    (batch, 1, frames · hop) to (batch, latent_channels, frames).
+    (batch, channels, frames · hop) to (batch, latent_channels, frames).
     """
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         width = config.widths[0]
         self.spectrum = Spectrum(config.window, config.hop)
-        self.stem = nn.Conv1d(2 * self.spectrum.bins, width, 1)
+        self.stem = nn.Conv1d(config.channels * 2 * self.spectrum.bins, width, 1)
         self.norm = ChannelNorm(width)
         self.blocks = nn.Sequential(
             *(ConvNeXtBlock(width, config.kernel) for _ in range(config.encoder_blocks))

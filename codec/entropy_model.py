@@ -1,4 +1,4 @@
-"""Factorized prior: a density per latent channel in training, integer tables once frozen."""
+"""Factorized priors: probabilities of symbols in training, integer tables once frozen."""
 
 import hashlib
 import math
@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from codec.config import CodecConfig
 
 PRECISION = 24
 """Bits of a frozen probability; the range coder's own precision."""
@@ -78,13 +80,44 @@ class FactorizedPrior(nn.Module):
         return FrozenTables.from_masses(masses, lowest=-MAX_SYMBOL)
 
 
+class CategoricalPrior(nn.Module):
+    """p(k) = Π p_b(k[b, m]): one learned probability per entry of each codebook."""
+
+    def __init__(self, codebooks: int, size: int) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(codebooks, size))
+
+    def bits(self, indices: Tensor) -> Tensor:
+        """−log2 of the probability of each index; (batch, codebooks, frames) to the same."""
+        log_p = F.log_softmax(self.logits, dim=1) / math.log(2)
+        rows = indices.long().transpose(0, 1).flatten(1)
+        bits = -torch.gather(log_p, 1, rows)
+        return bits.unflatten(1, (indices.shape[0], -1)).transpose(0, 1)
+
+    @torch.no_grad()
+    def freeze(self) -> "FrozenTables":
+        """The prior as integer tables, computed once, in double precision, on the CPU."""
+        masses = F.softmax(self.logits.double().cpu(), dim=1).numpy()
+        return FrozenTables.from_masses(masses, lowest=0)
+
+
+Prior = FactorizedPrior | CategoricalPrior
+
+
+def build_prior(config: CodecConfig) -> Prior:
+    """The prior that goes with the quantizer of ``config``."""
+    if config.quantizer == "scalar":
+        return FactorizedPrior(config.latent_channels)
+    return CategoricalPrior(config.codebooks, config.codebook_size)
+
+
 @dataclass(frozen=True)
 class FrozenTables:
-    """Integer frequencies per channel, each channel summing to 2^24: what decides the bits.
+    """Integer frequencies, a row per latent channel or codebook: what decides the bits.
 
-    ``lowest[c]`` is the symbol of the channel's first entry; entries follow in steps of one; the
-    last entry is the escape, for all symbols outside. ``starts`` has channels + 1 offsets into
-    ``frequencies``.
+    Each row sums to 2^24. ``lowest[r]`` is the symbol of the row's first entry; entries follow in
+    steps of one; the last entry is the escape, for all symbols outside. ``starts`` has rows + 1
+    offsets into ``frequencies``.
     """
 
     lowest: NDArray[np.int32]
@@ -93,9 +126,9 @@ class FrozenTables:
 
     @classmethod
     def from_masses(cls, masses: NDArray[np.float64], lowest: int) -> "FrozenTables":
-        """Quantize (channels, symbols) masses, the first column being symbol ``lowest``.
+        """Quantize (rows, symbols) masses, the first column being symbol ``lowest``.
 
-        A channel keeps the symbols from its first to its last of at least 2^-22; what lies
+        A row keeps the symbols from its first to its last of at least 2^-22; what lies
         outside goes to the escape. Every entry gets a frequency of at least one, so that any
         symbol can be coded.
         """
@@ -103,7 +136,7 @@ class FrozenTables:
         for row in masses:
             kept = np.flatnonzero(row >= 2.0**-22)
             if not len(kept):
-                raise ValueError("a channel's prior has no symbol of measurable probability")
+                raise ValueError("a row's prior has no symbol of measurable probability")
             first, last = int(kept[0]), int(kept[-1])
             inside = row[first : last + 1]
             entries = np.append(inside, max(0.0, 1.0 - float(inside.sum())))
@@ -120,32 +153,33 @@ class FrozenTables:
         )
 
     @property
-    def channels(self) -> int:
+    def rows(self) -> int:
         return len(self.lowest)
 
-    def channel(self, index: int) -> tuple[int, NDArray[np.int32]]:
-        """Lowest symbol and frequencies (the last one is the escape's) of one channel."""
+    def row(self, index: int) -> tuple[int, NDArray[np.int32]]:
+        """Lowest symbol and frequencies (the last one is the escape's) of one row."""
         return int(self.lowest[index]), self.frequencies[
             self.starts[index] : self.starts[index + 1]
         ]
 
-    def repeated(self, times: int) -> "FrozenTables":
-        """These tables for ``times`` audio channels, one after the other."""
-        sizes = np.tile(np.diff(self.starts), times)
+    def select(self, rows: list[int]) -> "FrozenTables":
+        """Tables of these rows, in this order; a row may stand there more than once."""
+        found = [self.row(index) for index in rows]
+        sizes = [len(frequencies) for _, frequencies in found]
         return FrozenTables(
-            np.tile(self.lowest, times),
-            np.concatenate(([0], np.cumsum(sizes))).astype(np.int32),
-            np.tile(self.frequencies, times),
+            np.array([lowest for lowest, _ in found], np.int32),
+            np.cumsum([0, *sizes]).astype(np.int32),
+            np.concatenate([frequencies for _, frequencies in found]),
         )
 
     def bits(self, symbols: NDArray[np.int32]) -> float:
-        """−log2 of the probability of (channels, frames) symbols: the coder's ideal length.
+        """−log2 of the probability of (rows, frames) symbols: the coder's ideal length.
 
         An escaped symbol costs its escape and 32 raw bits.
         """
         total = 0.0
         for index, row in enumerate(symbols):
-            lowest, frequencies = self.channel(index)
+            lowest, frequencies = self.row(index)
             escape = len(frequencies) - 1
             entries = row.astype(np.int64) - lowest
             outside = (entries < 0) | (entries >= escape)

@@ -53,8 +53,9 @@ class ChannelNorm(nn.LayerNorm):
 class Spectrum(nn.Module):
     """Frames of samples to compressed complex spectra and back.
 
-    ``analyse`` maps (batch, 1, frames · hop) to (batch, 2 · bins, frames), the real parts before
-    the imaginary parts; ``synthesize`` maps that back by overlap-add. Bins are divided by the
+    ``analyse`` maps (batch, channels, frames · hop) to (batch, channels · 2 · bins, frames), for
+    each channel the real parts before the imaginary parts; ``synthesize`` maps that back by
+    overlap-add. Bins are divided by the
     square root of their magnitude: the networks then work at something close to the ear's dynamic
     range, and phases stay as they are. Frame m is centred on sample (m + 1/2) · hop.
     """
@@ -74,29 +75,30 @@ class Spectrum(nn.Module):
 
     def analyse(self, waveform: Tensor) -> Tensor:
         margin = (self.size - self.hop) // 2
-        frames = F.pad(waveform[:, 0], (margin, margin)).unfold(-1, self.size, self.hop)
+        frames = F.pad(waveform, (margin, margin)).unfold(-1, self.size, self.hop)
         spectrum = torch.fft.rfft(frames * self.window)
         spectrum = spectrum / (spectrum.abs() + self.floor).sqrt()
-        return torch.cat((spectrum.real, spectrum.imag), dim=-1).transpose(1, 2)
+        return torch.cat((spectrum.real, spectrum.imag), dim=-1).transpose(2, 3).flatten(1, 2)
 
     def synthesize(self, spectrum: Tensor) -> Tensor:
-        real, imag = spectrum.transpose(1, 2).float().chunk(2, dim=-1)
+        parts = spectrum.float().unflatten(1, (-1, 2, self.bins)).transpose(3, 4)
+        real, imag = parts.unbind(2)
         magnitude = torch.sqrt(real * real + imag * imag + self.floor * self.floor)
         frames = torch.fft.irfft(torch.complex(real * magnitude, imag * magnitude), n=self.size)
         frames = frames * (self.window / self.gain)
-        return overlap_add(frames, self.hop).unsqueeze(1)
+        return overlap_add(frames, self.hop)
 
 
 def overlap_add(frames: Tensor, hop: int) -> Tensor:
-    """Add (batch, frames, size) with the given hop; the inverse of centred framing.
+    """Add (batch, channels, frames, size) with the given hop; the inverse of centred framing.
 
-    ``size`` is a multiple of ``hop``. Returns (batch, frames · hop).
+    ``size`` is a multiple of ``hop``. Returns (batch, channels, frames · hop).
     """
-    batch, count, size = frames.shape
+    batch, channels, count, size = frames.shape
     parts = size // hop
-    pieces = frames.reshape(batch, count, parts, hop)
-    total = frames.new_zeros(batch, count + parts - 1, hop)
+    pieces = frames.reshape(batch, channels, count, parts, hop)
+    total = frames.new_zeros(batch, channels, count + parts - 1, hop)
     for part in range(parts):
-        total[:, part : part + count] += pieces[:, :, part]
+        total[:, :, part : part + count] += pieces[:, :, :, part]
     margin = (size - hop) // 2
-    return total.reshape(batch, -1)[:, margin : margin + count * hop]
+    return total.flatten(2)[..., margin : margin + count * hop]

@@ -24,7 +24,7 @@ class MultiScaleSTFTLoss(nn.Module):
             self.register_buffer(f"window_{size}", torch.hann_window(size), persistent=False)
 
     def forward(self, reference: Tensor, decoded: Tensor) -> tuple[Tensor, Tensor]:
-        """Two (batch, 1, samples) waveforms to the mean log-magnitude and phase distances."""
+        """Two (batch, channels, samples) waveforms to mean log-magnitude and phase distances."""
         magnitude, phase = [], []
         for size in self.scales:
             x, y = self._transform(reference, size), self._transform(decoded, size)
@@ -40,5 +40,10 @@ class MultiScaleSTFTLoss(nn.Module):
     def _transform(self, waveform: Tensor, size: int) -> Tensor:
         window = self.get_buffer(f"window_{size}")
         return torch.stft(
-            waveform[:, 0], size, size // 4, window=window, return_complex=True, normalized=True
+            waveform.flatten(0, 1),
+            size,
+            size // 4,
+            window=window,
+            return_complex=True,
+            normalized=True,
         )

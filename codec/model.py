@@ -1,88 +1,90 @@
 """AudioCodec: encoder, quantizer, entropy model and decoder as one thing."""
 
+import hashlib
 import io
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from codec import audio, bitstream, range_coder
-from codec.chunks import decode_latent, encode_latent, regroup
+from codec.chunks import decode_latent, encode_latent, groups, regroup
 from codec.config import CodecConfig
-from codec.decoder import build_decoder
-from codec.encoder import build_encoder
-from codec.entropy_model import FactorizedPrior, FrozenTables
+from codec.entropy_model import FrozenTables
 from codec.errors import AudioError, BitstreamError, UserError
-from codec.quantizer import ScalarQuantizer, straight_through
+from codec.network import CodecNetwork
 
 
-@dataclass
-class TrainingOutput:
-    """What ``AudioCodec.forward`` gives to the losses."""
+class AudioCodec(CodecNetwork):
+    """A codec: waveforms of any rate and channels to the bytes of ``.rdc`` files, and back.
 
-    waveform: Tensor
-    """(batch, 1, samples): the decoded waveform."""
-    latent: Tensor
-    """(batch, latent_channels, frames): the encoder's output."""
-    codes: Tensor
-    """The same shape: the latent as the decoder will see it, without gradient to the encoder."""
-    kbps: Tensor
-    """Scalar: estimated rate, −log2 p summed, per second of audio, in kilobits."""
+    ``tables`` and ``model_hash`` are there once the model was frozen (``freeze``) or loaded from
+    a checkpoint with frozen tables; before that it can only train.
 
-
-class AudioCodec(nn.Module):
-    """A codec for one audio channel at ``config.sample_rate``.
-
-    More channels are coded one by one. ``tables`` and ``model_hash`` are there once a checkpoint
-    with frozen tables was loaded (``codec.checkpoint.load``); before that it can only train.
+    >>> import numpy as np, torch
+    >>> from codec import PRESETS, AudioCodec
+    >>> _ = torch.manual_seed(0)
+    >>> model = AudioCodec(PRESETS["general-24k"]).freeze()  # untrained: it codes, but badly
+    >>> waveform = np.zeros((2, 44_100), np.float32)
+    >>> data = model.compress(waveform, 44_100)
+    >>> decoded, sample_rate = model.decompress(data)
+    >>> decoded.shape, sample_rate
+    ((2, 44100), 44100)
     """
 
     def __init__(self, config: CodecConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = build_encoder(config)
-        self.quantizer = ScalarQuantizer()
-        self.prior = FactorizedPrior(config.latent_channels)
-        self.decoder = build_decoder(config)
+        super().__init__(config)
         self.tables: FrozenTables | None = None
         self.model_hash = b""
 
-    def forward(self, waveform: Tensor) -> TrainingOutput:
-        """(batch, 1, frames · hop) waveform at the codec's rate, through quantizer and back."""
-        latent = self.encoder(waveform)
-        codes, noisy = self.quantizer(latent)
-        decoded = self.decoder(straight_through(latent, codes))
-        seconds = waveform.shape[0] * waveform.shape[-1] / self.config.sample_rate
-        return TrainingOutput(decoded, latent, codes, self.prior.bits(noisy).sum() / seconds / 1000)
+    def freeze(self) -> Self:
+        """Freeze the prior into integer tables and name the weights: from here on it can code."""
+        self.tables = self.prior.freeze()
+        self.model_hash = weights_hash(self.config, self.state_dict())
+        return self.eval()
 
     def symbols(self, waveform: NDArray[np.float32]) -> NDArray[np.int32]:
-        """(channels, samples) at the codec's rate to (channels, latent_channels, frames)."""
+        """(channels, samples) at the codec's rate to (groups, rows, frames) symbols.
+
+        A group is ``config.channels`` audio channels, a row a latent channel or a codebook.
+        """
         return np.concatenate([part.numpy() for part in self._symbols([waveform])], axis=-1)
 
-    def synthesize(self, symbols: NDArray[np.int32]) -> NDArray[np.float32]:
-        """(channels, latent_channels, frames) to (channels, frames · hop) at the codec's rate."""
-        return np.concatenate(list(self._synthesize([symbols])), axis=-1)
+    def synthesize(self, symbols: NDArray[np.int32], channels: int) -> NDArray[np.float32]:
+        """(groups, rows, frames) to (channels, frames · hop) at the codec's rate."""
+        return np.concatenate(list(self._synthesize([symbols], channels)), axis=-1)
 
-    def compress(self, waveform: NDArray[np.float32], sample_rate: int) -> bytes:
-        """(channels, samples) or (samples,) waveform at any rate to the bytes of an .rdc file."""
+    def compress(
+        self, waveform: NDArray[np.float32], sample_rate: int, codebooks: int | None = None
+    ) -> bytes:
+        """(channels, samples) or (samples,) waveform at any rate to the bytes of an .rdc file.
+
+        ``codebooks`` is how many of a residual quantizer's codebooks are used; None: all. Raises
+        AudioError for audio that cannot be coded: NaN, infinity, no samples, no usual rate.
+        """
         file = io.BytesIO()
-        self.compress_to(file, [np.atleast_2d(np.asarray(waveform, np.float32))], sample_rate)
+        wave = np.atleast_2d(np.asarray(waveform, np.float32))
+        self.compress_to(file, [wave], sample_rate, codebooks)
         return file.getvalue()
 
     def compress_to(
-        self, file: BinaryIO, parts: Iterable[NDArray[np.float32]], sample_rate: int
+        self,
+        file: BinaryIO,
+        parts: Iterable[NDArray[np.float32]],
+        sample_rate: int,
+        codebooks: int | None = None,
     ) -> bitstream.Header:
         """Write (channels, samples) parts of one waveform to an open file.
 
         The bytes do not depend on how the waveform is cut into parts. Memory holds a part, a
         chunk, and the coded bytes: checksums cover the header, and that needs the length.
         """
-        tables, length, channels = self.frozen_tables(), 0, 0
+        rows, length, channels = self._rows(codebooks), 0, 0
+        tables = self.frozen_tables()
 
         def checked() -> Iterator[NDArray[np.float32]]:
             nonlocal length, channels
@@ -93,14 +95,19 @@ class AudioCodec(nn.Module):
 
         resampled = audio.resample_parts(checked(), sample_rate, self.config.sample_rate)
         payloads = [
-            range_coder.encode(
-                chunk.reshape(-1, chunk.shape[-1]).numpy(), tables.repeated(chunk.shape[0])
-            )
+            self._payload(chunk[:, :rows].numpy())
             for chunk in regroup(self._symbols(resampled), self.chunk_frames)
         ]
         if not payloads:
             raise AudioError("no samples to code")
-        header = bitstream.Header(self.model_hash, tables.digest(), sample_rate, channels, length)
+        header = bitstream.Header(
+            self.model_hash,
+            tables.digest(),
+            sample_rate,
+            channels,
+            length,
+            layers=rows if self.layered else 0,
+        )
         file.write(header.pack())
         for number, payload in enumerate(payloads):
             file.write(bitstream.pack_chunk(header, number, payload))
@@ -134,7 +141,7 @@ class AudioCodec(nn.Module):
 
         def silenced() -> Iterator[NDArray[np.float32]]:
             chunk_samples, position = self.chunk_frames * self.config.hop, 0
-            for part in self._synthesize(symbols()):
+            for part in self._synthesize(symbols(), header.channels):
                 for chunk in lost:
                     # A missing chunk's symbols are zeros, which need not sound like nothing.
                     begin = chunk.number * chunk_samples - position
@@ -172,7 +179,7 @@ class AudioCodec(nn.Module):
             parts.append(self._chunk_symbols(header, chunk))
         offset = chunks.start * bitstream.CHUNK_SECONDS
         waveform = audio.resample(
-            self.synthesize(np.concatenate(parts, axis=-1)),
+            self.synthesize(np.concatenate(parts, axis=-1), header.channels),
             self.config.sample_rate,
             header.sample_rate,
         )
@@ -180,7 +187,7 @@ class AudioCodec(nn.Module):
         return waveform[:, first:last], header.sample_rate
 
     def read_symbols(self, file: BinaryIO) -> tuple[bitstream.Header, NDArray[np.int32]]:
-        """Header and (channels, latent_channels, frames) symbols of an .rdc file."""
+        """Header and (groups, rows, frames) symbols of an .rdc file."""
         header = self.read_header(file)
         parts = []
         for chunk in bitstream.read_chunks(file, header):
@@ -201,7 +208,17 @@ class AudioCodec(nn.Module):
                     f"made with {what} {made.hex()}, but this model has {here.hex()}; name the "
                     "right one with --model"
                 )
+        bitstream.check_size(file, header)
+        # The hashes agree, so what follows is in files alone that no encoder wrote.
+        audio.check_format(header.sample_rate, header.channels)
+        if bool(header.layers) != self.layered or header.layers > self.config.rows:
+            raise BitstreamError(f"has {header.layers} codebooks, which this model cannot have")
         return header
+
+    @property
+    def layered(self) -> bool:
+        """Whether files of this model have a layer for each codebook."""
+        return self.config.quantizer == "residual"
 
     @property
     def chunk_frames(self) -> int:
@@ -213,6 +230,11 @@ class AudioCodec(nn.Module):
         samples = audio.resampled_length(header.length, header.sample_rate, self.config.sample_rate)
         return -(-samples // self.config.hop)
 
+    def count_symbols(self, header: bitstream.Header) -> int:
+        """Symbols that a file with this header holds."""
+        rows = header.layers or self.config.rows
+        return groups(header.channels, self.config) * rows * self.frames(header)
+
     @torch.inference_mode()
     def _symbols(self, parts: Iterable[NDArray[np.float32]]) -> Iterator[Tensor]:
         for latent in encode_latent(self.encoder, map(torch.from_numpy, parts), self.config):
@@ -221,20 +243,58 @@ class AudioCodec(nn.Module):
             yield self.quantizer.quantize(latent)
 
     @torch.inference_mode()
-    def _synthesize(self, parts: Iterable[NDArray[np.int32]]) -> Iterator[NDArray[np.float32]]:
+    def _synthesize(
+        self, parts: Iterable[NDArray[np.int32]], channels: int
+    ) -> Iterator[NDArray[np.float32]]:
         latents = (self.quantizer.dequantize(torch.from_numpy(part)) for part in parts)
-        for waveform in decode_latent(self.decoder, latents, self.config):
+        for waveform in decode_latent(self.decoder, latents, self.config, channels):
             yield waveform.numpy().copy()
 
+    def _rows(self, codebooks: int | None) -> int:
+        """Rows of symbols to code; UserError where the model has not so many codebooks."""
+        if codebooks is None:
+            return self.config.rows
+        if not self.layered:
+            raise UserError("--codebooks: this model has a scalar quantizer, without codebooks")
+        if not 1 <= codebooks <= self.config.codebooks:
+            raise UserError(f"--codebooks {codebooks}: this model has 1 to {self.config.codebooks}")
+        return codebooks
+
+    def _layer_tables(self, count: int, rows: int) -> list[FrozenTables]:
+        """Tables of each separately coded part of a payload of so many groups and rows."""
+        tables = self.frozen_tables()
+        if self.layered:
+            return [tables.select([row] * count) for row in range(rows)]
+        return [tables.select(list(range(rows)) * count)]
+
+    def _payload(self, symbols: NDArray[np.int32]) -> bytes:
+        """(groups, rows, frames) symbols to the payload of a chunk."""
+        count, rows, frames = symbols.shape
+        if not self.layered:
+            (tables,) = self._layer_tables(count, rows)
+            return range_coder.encode(symbols.reshape(-1, frames), tables)
+        return bitstream.pack_layers(
+            [
+                range_coder.encode(symbols[:, row], tables)
+                for row, tables in enumerate(self._layer_tables(count, rows))
+            ]
+        )
+
     def _chunk_symbols(self, header: bitstream.Header, chunk: bitstream.Chunk) -> NDArray[np.int32]:
-        """(channels, latent_channels, frames) of a chunk; zeros for one that is lost."""
+        """(groups, rows, frames) of a chunk; zeros for one that is lost."""
         frames = min(self.chunk_frames, self.frames(header) - chunk.number * self.chunk_frames)
-        shape = (header.channels, self.config.latent_channels, frames)
+        count, rows = groups(header.channels, self.config), header.layers or self.config.rows
         if chunk.payload is None:
-            return np.zeros(shape, np.int32)
-        tables = self.frozen_tables().repeated(header.channels)
+            return np.zeros((count, rows, frames), np.int32)
         try:
-            return range_coder.decode(chunk.payload, frames, tables).reshape(shape)
+            layers = zip(
+                bitstream.split_layers(chunk.payload, header),
+                self._layer_tables(count, rows),
+                strict=True,
+            )
+            parts = [range_coder.decode(data, frames, tables) for data, tables in layers]
+            # One part holds all rows of a group one after the other; each layer holds one row.
+            return np.concatenate([part.reshape(count, -1, frames) for part in parts], axis=1)
         except BitstreamError as error:
             raise BitstreamError(f"chunk {chunk.number}: {error}") from error
 
@@ -244,6 +304,20 @@ class AudioCodec(nn.Module):
                 "this model has no frozen tables yet; `rdcodec run` makes them in fit_entropy"
             )
         return self.tables
+
+
+def weights_hash(config: CodecConfig, weights: Mapping[str, Tensor]) -> bytes:
+    """Four bytes that name an encoder–decoder pair; the prior is named by the tables' own hash.
+
+    Fields of the config that have their default are left out, so that a field that a later
+    version adds leaves the names of earlier models as they are.
+    """
+    sha = hashlib.sha256(config.model_dump_json(exclude_defaults=True).encode())
+    for name in sorted(weights):
+        if not name.startswith("prior."):
+            sha.update(name.encode())
+            sha.update(weights[name].cpu().numpy().tobytes())
+    return sha.digest()[:4]
 
 
 def load(model: str | Path) -> AudioCodec:

@@ -1,7 +1,22 @@
 """Quantizers: latent to symbols and back."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
+
+from codec.config import CodecConfig
+from codec.errors import BitstreamError
+
+
+@dataclass
+class Quantized:
+    """What a quantizer gives in training."""
+
+    codes: Tensor
+    """(batch, latent_channels, frames): the latent as the decoder will see it, no gradient."""
+    rated: Tensor
+    """What the prior's ``bits`` are asked about."""
 
 
 class ScalarQuantizer(nn.Module):
@@ -11,15 +26,15 @@ class ScalarQuantizer(nn.Module):
 
     - *codes*, rounded, so that the decoder trains on exactly the values that it will meet in use;
       ``straight_through`` carries the gradient of the reconstruction loss past the rounding;
-    - *noisy*, with additive uniform noise in [-1/2, 1/2) instead, for the rate loss: the density
+    - *rated*, with additive uniform noise in [-1/2, 1/2) instead, for the rate loss: the density
       of latent plus noise, read at the integers, is the probability of the rounded symbol, and
       it has a gradient everywhere (Ballé et al., "End-to-end optimized image compression", 2017,
       section 3.1).
     """
 
-    def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, channels, frames) to codes and noisy, of the same shape."""
-        return torch.round(latent).detach(), latent + torch.rand_like(latent) - 0.5
+    def forward(self, latent: Tensor) -> Quantized:
+        """(batch, channels, frames) to codes and rated, both of the same shape."""
+        return Quantized(torch.round(latent).detach(), latent + torch.rand_like(latent) - 0.5)
 
     def quantize(self, latent: Tensor) -> Tensor:
         """Latent to int32 symbols of the same shape."""
@@ -28,6 +43,138 @@ class ScalarQuantizer(nn.Module):
     def dequantize(self, symbols: Tensor) -> Tensor:
         """Int32 symbols to the float latent that the decoder takes."""
         return symbols.to(torch.float32)
+
+
+class ResidualVectorQuantizer(nn.Module):
+    """A sum of vectors, one of each codebook; each codebook codes what the ones before left over.
+
+    Codebooks are not trained by gradient: k-means on the first training batch starts them, moving
+    averages of the vectors assigned to each entry carry them on, and entries that hardly any
+    vector chooses are put where vectors are. In training some items of a batch get the first few
+    codebooks only, so that every number of them is a codec (quantizer dropout). Nearest entries
+    have no gradient, so the rate loss trains the prior alone and beta does not move the encoder:
+    the rate is chosen by the number of codebooks. Source: Zeghidour et al., "SoundStream", 2021,
+    section III-C.
+    """
+
+    DECAY = 0.99
+    """Of the moving averages, per step."""
+    KMEANS_ROUNDS = 10
+    DEAD_SHARE = 0.02
+    """An entry is dead below this share of the assignments that all entries have on average."""
+    DROPOUT = 0.5
+    """The share of a batch's items that get fewer codebooks than there are."""
+
+    vectors: Tensor
+    counts: Tensor
+
+    def __init__(self, codebooks: int, size: int, channels: int) -> None:
+        super().__init__()
+        # Random entries already code something; the first training batch replaces them.
+        start = torch.randn(codebooks, size, channels)
+        self.register_buffer("vectors", start * 0.5 ** torch.arange(codebooks)[:, None, None])
+        self.register_buffer("counts", torch.zeros(codebooks, size))
+
+    @torch.no_grad()
+    def forward(self, latent: Tensor) -> Quantized:
+        """(batch, channels, frames) to codes of that shape and (batch, codebooks, frames) rated.
+
+        In training mode the codebooks learn from the latent.
+        """
+        batch, _, frames = latent.shape
+        residual = _as_vectors(latent)
+        if self.training and not self.counts.any():
+            self._start(residual)
+        used = self._used(batch, latent.device).repeat_interleave(frames)
+        total, indices = torch.zeros_like(residual), []
+        for codebook in range(len(self.vectors)):
+            index = self._nearest(codebook, residual)
+            chosen = self.vectors[codebook][index]
+            if self.training:
+                self._learn(codebook, residual, index)
+            total += chosen * (codebook < used)[:, None]
+            residual = residual - chosen
+            indices.append(index.reshape(batch, frames))
+        codes = total.reshape(batch, frames, -1).transpose(1, 2)
+        return Quantized(codes, torch.stack(indices, dim=1))
+
+    @torch.no_grad()
+    def quantize(self, latent: Tensor) -> Tensor:
+        """(batch, channels, frames) latent to (batch, codebooks, frames) int32 indices."""
+        batch, _, frames = latent.shape
+        residual, indices = _as_vectors(latent), []
+        for codebook, vectors in enumerate(self.vectors):
+            index = self._nearest(codebook, residual)
+            residual = residual - vectors[index]
+            indices.append(index.reshape(batch, frames))
+        return torch.stack(indices, dim=1).to(torch.int32)
+
+    def dequantize(self, symbols: Tensor) -> Tensor:
+        """(batch, up to codebooks, frames) indices to the latent that the decoder takes.
+
+        Raises BitstreamError for an index that no codebook has.
+        """
+        if symbols.min() < 0 or symbols.max() >= self.vectors.shape[1]:
+            raise BitstreamError(f"a symbol is no index of a codebook of {self.vectors.shape[1]}")
+        parts = [self.vectors[k][symbols[:, k].long()] for k in range(symbols.shape[1])]
+        return torch.stack(parts).sum(dim=0).transpose(1, 2)
+
+    def _nearest(self, codebook: int, residual: Tensor) -> Tensor:
+        """(n, channels) to the index of the nearest entry of each, (n,)."""
+        vectors = self.vectors[codebook]
+        # |r − v|² but for |r|², which is the same for all entries.
+        return (vectors.square().sum(dim=1) - 2 * residual @ vectors.T).argmin(dim=1)
+
+    def _used(self, batch: int, device: torch.device) -> Tensor:
+        """How many codebooks each item of the batch gets: all of them, or in training fewer."""
+        codebooks = len(self.vectors)
+        used = torch.full((batch,), codebooks, device=device)
+        if self.training:
+            fewer = torch.randint(1, codebooks + 1, (batch,), device=device)
+            used = torch.where(torch.rand(batch, device=device) < self.DROPOUT, fewer, used)
+        return used
+
+    def _start(self, residual: Tensor) -> None:
+        """Put the entries of every codebook at the means of clusters of (n, channels) vectors."""
+        size = self.vectors.shape[1]
+        for codebook in range(len(self.vectors)):
+            drawn = torch.randint(len(residual), (size,), device=residual.device)
+            if len(residual) >= size:
+                drawn = torch.randperm(len(residual), device=residual.device)[:size]
+            self.vectors[codebook] = residual[drawn]
+            for _ in range(self.KMEANS_ROUNDS):
+                index = self._nearest(codebook, residual)
+                count, means = self._clusters(residual, index)
+                found = count > 0
+                self.vectors[codebook][found] = means[found]
+            self.counts[codebook] = count
+            residual = residual - self.vectors[codebook][self._nearest(codebook, residual)]
+
+    def _learn(self, codebook: int, residual: Tensor, index: Tensor) -> None:
+        """Move the entries towards the vectors that chose them; bring dead ones back to life."""
+        count, means = self._clusters(residual, index)
+        weight = (1 - self.DECAY) * count
+        self.counts[codebook].mul_(self.DECAY).add_(weight)
+        step = weight / self.counts[codebook].clamp(min=1e-9)
+        self.vectors[codebook].lerp_(means, step[:, None])
+        average = len(residual) / self.vectors.shape[1]
+        dead = self.counts[codebook] < self.DEAD_SHARE * average
+        drawn = torch.randint(len(residual), (int(dead.sum()),), device=residual.device)
+        self.vectors[codebook][dead] = residual[drawn]
+        self.counts[codebook][dead] = average
+
+    def _clusters(self, residual: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """How many vectors chose each entry, (size,), and their means, (size, channels)."""
+        count = torch.bincount(index, minlength=self.vectors.shape[1]).to(residual.dtype)
+        sums = torch.zeros_like(self.vectors[0]).index_add_(0, index, residual)
+        return count, sums / count.clamp(min=1)[:, None]
+
+
+def build_quantizer(config: CodecConfig) -> ScalarQuantizer | ResidualVectorQuantizer:
+    """The quantizer that ``config`` names."""
+    if config.quantizer == "scalar":
+        return ScalarQuantizer()
+    return ResidualVectorQuantizer(config.codebooks, config.codebook_size, config.latent_channels)
 
 
 def straight_through(latent: Tensor, codes: Tensor) -> Tensor:
@@ -43,8 +190,14 @@ def commitment_loss(latent: Tensor, codes: Tensor) -> Tensor:
 
     ``codes`` are the quantizer's own values, not their straight-through copy: through that copy
     the second term's gradient would reach the latent and cancel the first term's exactly. The
-    first term pulls the latent to its codes; the second one moves codes that are learned (a
-    codebook), and is constant where they are integers. Source: van den Oord et al., "Neural
-    discrete representation learning", 2017, equation 3.
+    first term pulls the latent to its codes; the second one would move codes that learn by
+    gradient, and is constant for the quantizers here: integers, and codebooks that follow moving
+    averages. Source: van den Oord et al., "Neural discrete representation learning", 2017,
+    equation 3.
     """
     return (latent - codes.detach()).square().mean() + (latent.detach() - codes).square().mean()
+
+
+def _as_vectors(latent: Tensor) -> Tensor:
+    """(batch, channels, frames) to (batch · frames, channels), without gradient."""
+    return latent.detach().transpose(1, 2).reshape(-1, latent.shape[1])

@@ -1,8 +1,9 @@
 """Symbols and frozen tables to bytes, and back.
 
-The coder is constriction's range coder. Whole channels are coded at a time, one after the other;
-symbols outside a channel's table are written as its escape, and their values follow after the
-last channel as 32 raw bits each.
+The coder is constriction's range coder. Whole rows (latent channels, codebooks) are coded at a
+time, one after the other; symbols outside a row's table are written as its escape, and their values
+follow after the last row as 32 raw bits each. The coder's 32-bit words are stored big-endian, and
+zero bytes at the end are left out.
 """
 
 import constriction
@@ -26,11 +27,11 @@ def _categorical(frequencies: NDArray[np.int32]) -> object:
 
 
 def encode(symbols: NDArray[np.int32], tables: FrozenTables) -> bytes:
-    """(channels, frames) int32 symbols to bytes. Any int32 value can be coded."""
+    """(rows, frames) int32 symbols to bytes. Any int32 value can be coded."""
     encoder = constriction.stream.queue.RangeEncoder()
     escaped = []
     for index, row in enumerate(symbols):
-        lowest, frequencies = tables.channel(index)
+        lowest, frequencies = tables.row(index)
         escape = len(frequencies) - 1
         entries = row.astype(np.int64) - lowest
         outside = (entries < 0) | (entries >= escape)
@@ -42,22 +43,40 @@ def encode(symbols: NDArray[np.int32], tables: FrozenTables) -> bytes:
         raw = np.concatenate(escaped).astype(np.int32).view(np.uint32)
         encoder.encode((raw >> 16).astype(np.int32), _HALF)
         encoder.encode((raw & 0xFFFF).astype(np.int32), _HALF)
-    # The decoder reads zeros past the end, so zeros at the end need not be written.
-    return bytes(encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0"))
+    return _shortest(encoder)
+
+
+def _shortest(encoder: object) -> bytes:
+    """The bytes of an encoder, as few as its last state allows.
+
+    All numbers in the last interval mean the same symbols, and the decoder reads zeros past the
+    end: so the number with the most zero bytes at its end is taken, and these are not written.
+    """
+    words = encoder.get_compressed()  # type: ignore[attr-defined]
+    written, (lower, size) = encoder.pos()  # type: ignore[attr-defined]
+    # An interval across 2^64 would carry into the words before; the coder's own end does then.
+    if lower + size <= 1 << 64:
+        for zeros in range(8, -1, -1):
+            step = 1 << 8 * zeros
+            last = -(-lower // step) * step
+            if last < min(lower + size, 1 << 64):
+                words = np.append(words[:written], [last >> 32, last & 0xFFFFFFFF])
+                break
+    return bytes(words.astype(">u4").tobytes().rstrip(b"\0"))
 
 
 def decode(data: bytes, frames: int, tables: FrozenTables) -> NDArray[np.int32]:
-    """The (channels, frames) symbols of which ``encode`` made ``data``.
+    """The (rows, frames) symbols of which ``encode`` made ``data``.
 
     Raises BitstreamError where the coder finds bytes that no encoder writes; damage that it
     cannot see is the container's checksum to find.
     """
-    words = np.frombuffer(data + bytes(-len(data) % 4), "<u4").astype(np.uint32)
+    words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
     decoder = constriction.stream.queue.RangeDecoder(words)
-    symbols = np.empty((tables.channels, frames), np.int32)
+    symbols = np.empty((tables.rows, frames), np.int32)
     try:
-        for index in range(tables.channels):
-            lowest, frequencies = tables.channel(index)
+        for index in range(tables.rows):
+            lowest, frequencies = tables.row(index)
             symbols[index] = decoder.decode(_categorical(frequencies), frames)
             symbols[index] += lowest
         escapes = (tables.lowest + np.diff(tables.starts) - 1)[:, None]

@@ -109,10 +109,27 @@ class Train(Section):
     steps: Count
 
 
+class Quantizer(Section):
+    """What a model's quantizer has that the base's has not."""
+
+    quantizer: Literal["scalar", "residual"]
+    codebooks: int = CodecConfig.model_fields["codebooks"].default
+    codebook_size: int = CodecConfig.model_fields["codebook_size"].default
+
+
 class Model(Section):
     """One entry of the sweep."""
 
     beta: Weight
+    gamma: Weight | None = None
+    codec: Quantizer | None = None
+
+
+class Layers(Section):
+    """A point that uses the first codebooks of a residual model."""
+
+    model: str
+    codebooks: Count
 
 
 class Entropy(Section):
@@ -181,22 +198,23 @@ class Params(Section):
     pretrain: Pretrain
     train: Train
     models: Annotated[dict[str, Model], Field(min_length=1)]
+    layers: dict[str, Layers]
     entropy: Entropy
     opus: Opus
     score: Score
     statistics: Statistics
     check: Check
 
-    @field_validator("models")
+    @field_validator("models", "layers")
     @classmethod
-    def _names(cls, models: dict[str, Model]) -> dict[str, Model]:
-        for name in models:
+    def _names(cls, named: dict[str, Any]) -> dict[str, Any]:
+        for name in named:
             if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or name == "base":
                 raise ValueError(
                     f"{name!r} is no model name: a small letter, then small letters, digits, - "
                     "and _ (no dot: DVC reads one as a level of params.yaml; base is taken)"
                 )
-        return models
+        return named
 
     @model_validator(mode="after")
     def _fit(self) -> "Params":
@@ -207,13 +225,37 @@ class Params(Section):
                 f"optimizer.segment_seconds: {self.optimizer.segment_seconds} s are fewer samples "
                 f"than the largest of loss.stft_scales, {max(self.loss.stft_scales)}"
             )
+        for name in self.models:
+            try:
+                self.config_of(name)
+            except ValidationError as error:
+                raise ValueError(f"models.{name}.codec: {_say(error)}") from error
+        for name, layers in self.layers.items():
+            if name in self.models:
+                raise ValueError(f"layers.{name}: a model has that name already")
+            if layers.model not in self.models:
+                raise ValueError(f"layers.{name}.model: there is no model {layers.model!r}")
+            config = self.config_of(layers.model)
+            if config.quantizer != "residual":
+                raise ValueError(f"layers.{name}.model: {layers.model} has no codebooks")
+            if layers.codebooks > config.codebooks:
+                raise ValueError(
+                    f"layers.{name}.codebooks: {layers.model} has {config.codebooks} codebooks"
+                )
         return self
 
-    def points(self) -> list[str]:
-        """The names of all operating points: neural ones by model, then Opus by bitrate."""
-        return [f"neural-{name}" for name in self.models] + [
-            f"opus-{kbps}" for kbps in self.opus.bitrates
-        ]
+    def config_of(self, model: str) -> CodecConfig:
+        """The architecture of one of ``models``."""
+        change = self.models[model].codec
+        fields = self.codec.config().model_dump() | (change.model_dump() if change else {})
+        return CodecConfig.model_validate(fields)
+
+    def points(self) -> dict[str, str]:
+        """All operating points and the series of each: ``neural``, ``rvq`` or ``opus``."""
+        series = {"scalar": "neural", "residual": "rvq"}
+        found = {f"neural-{name}": series[self.config_of(name).quantizer] for name in self.models}
+        found |= {f"neural-{name}": "rvq" for name in self.layers}
+        return found | {f"opus-{kbps}": "opus" for kbps in self.opus.bitrates}
 
 
 def load(path: Path = FILE) -> Params:

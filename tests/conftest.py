@@ -31,6 +31,12 @@ WAVEFORM = CodecConfig(
     encoder_blocks=1,
     decoder_blocks=1,
 )
+# The residual quantizer and two audio channels in one latent, which go together in no other way.
+RESIDUAL = CodecConfig.model_validate(
+    SPECTRAL.model_dump()
+    | {"channels": 2, "quantizer": "residual", "codebooks": 3, "codebook_size": 16}
+)
+CONFIGS = {"spectral": SPECTRAL, "waveform": WAVEFORM, "residual": RESIDUAL}
 
 
 def tiny_codec(config: CodecConfig = SPECTRAL, seed: int = 0) -> AudioCodec:
@@ -39,12 +45,14 @@ def tiny_codec(config: CodecConfig = SPECTRAL, seed: int = 0) -> AudioCodec:
     codec = AudioCodec(config)
     with torch.no_grad():
         codec.encoder.head.weight.mul_(8)
-    codec.tables = codec.prior.freeze()
+        if config.quantizer == "residual":
+            codec.prior.logits.normal_()
+    codec.freeze()
     codec.model_hash = b"test"
-    return codec.eval()
+    return codec
 
 
-@pytest.fixture(scope="session", params=[SPECTRAL, WAVEFORM], ids=["spectral", "waveform"])
+@pytest.fixture(scope="session", params=CONFIGS.values(), ids=CONFIGS)
 def codec(request: pytest.FixtureRequest) -> AudioCodec:
     return tiny_codec(request.param)
 

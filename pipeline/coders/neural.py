@@ -10,16 +10,17 @@ from codec import bitstream, checkpoint
 
 
 class NeuralCoder:
-    """One trained model with frozen tables."""
+    """One trained model with frozen tables, with all its codebooks or the first of them."""
 
     suffix = ".rdc"
 
-    def __init__(self, name: str, model: Path) -> None:
+    def __init__(self, name: str, model: Path, codebooks: int | None = None) -> None:
         self.name = name
+        self.codebooks = codebooks
         self.model = checkpoint.load(model)
 
     def encode(self, waveform: NDArray[np.float32], sample_rate: int) -> bytes:
-        return self.model.compress(waveform, sample_rate)
+        return self.model.compress(waveform, sample_rate, self.codebooks)
 
     def decode(self, data: bytes) -> tuple[NDArray[np.float32], int]:
         return self.model.decompress(data)
@@ -28,14 +29,17 @@ class NeuralCoder:
         return bitstream.describe(io.BytesIO(data)).payload_bytes
 
     def estimated_bits(self, data: bytes) -> float | None:
-        header, symbols = self.model.read_symbols(io.BytesIO(data))
-        tables = self.model.frozen_tables().repeated(header.channels)
-        return tables.bits(symbols.reshape(tables.channels, -1))
+        _, symbols = self.model.read_symbols(io.BytesIO(data))
+        tables = self.model.frozen_tables()
+        return sum(tables.bits(group) for group in symbols)
 
     def about(self) -> dict[str, object]:
+        config = self.model.config
+        codebooks = self.codebooks or config.codebooks
         return {
             "coder": "rdcodec",
             "model": self.model.model_hash.hex(),
             "tables": self.model.frozen_tables().digest().hex(),
-            "sample_rate": self.model.config.sample_rate,
+            "sample_rate": config.sample_rate,
+            "quantizer": f"residual, {codebooks} codebooks" if self.model.layered else "scalar",
         }

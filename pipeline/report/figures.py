@@ -9,10 +9,10 @@ import plotly.graph_objects as go
 
 from pipeline.metrics import METRICS, Metric
 
-CODERS = {"neural": "Neural", "opus": "Opus"}
-SYMBOLS = {"neural": "circle", "opus": "diamond"}
-COLOURS = {"neural": "#0072B2", "opus": "#D55E00"}
-"""Two of Okabe and Ito's colours, told apart by every kind of colour vision."""
+CODERS = {"neural": "Neural", "rvq": "Neural, residual vector quantizer", "opus": "Opus"}
+SYMBOLS = {"neural": "circle", "rvq": "square", "opus": "diamond"}
+COLOURS = {"neural": "#0072B2", "rvq": "#009E73", "opus": "#D55E00"}
+"""Three of Okabe and Ito's colours, told apart by every kind of colour vision."""
 
 MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 
@@ -80,6 +80,28 @@ def training(curves: dict[str, pd.DataFrame], column: str, title: str) -> dict[s
             )
     figure.update_xaxes(title="step")
     figure.update_yaxes(title=title, type="log" if column == "kbps" else "linear")
+    return _plain(figure)
+
+
+def bits_per_row(codes: pd.DataFrame) -> dict[str, Any]:
+    """Bits that each row of symbols takes in a frame, from the dearest row on, a line per model."""
+    figure = go.Figure()
+    for index, (model, rows) in enumerate(codes.groupby("model", sort=False)):
+        ordered = rows.sort_values("bits_per_symbol", ascending=False)
+        figure.add_scatter(
+            x=np.arange(1, len(ordered) + 1),
+            y=ordered.bits_per_symbol,
+            customdata=np.stack([ordered.row, ordered.entropy, ordered.in_use], axis=-1),
+            hovertemplate=(
+                f"{model}, row %{{customdata[0]}}<br>%{{y:.2f}} bits a symbol, "
+                "entropy %{customdata[1]:.2f}<br>%{customdata[2]} symbols in use<extra></extra>"
+            ),
+            mode="lines",
+            name=str(model),
+            line={"color": MODEL_COLOURS[index % len(MODEL_COLOURS)], "width": 2},
+        )
+    figure.update_xaxes(title="latent channels or codebooks, sorted")
+    figure.update_yaxes(title="bits per symbol")
     return _plain(figure)
 
 

@@ -26,10 +26,14 @@ def write(
     summary: dict[str, Any],
     curve: pd.DataFrame,
     training: dict[str, pd.DataFrame],
-    entropy: pd.DataFrame,
+    tables: dict[str, pd.DataFrame],
     params_text: str,
 ) -> None:
-    """Write the page of a run: its summary, rd.csv, training curves, entropy table and params."""
+    """Write the page of a run.
+
+    ``summary`` and ``curve`` are summary.json and rd.csv, ``training`` the curves by model,
+    ``tables`` what stages write under models/, all models together, by file name.
+    """
     kinds = [kind for kind in KIND_TITLES if kind in set(curve.kind)]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.report"),
@@ -46,7 +50,9 @@ def write(
         metrics=METRICS,
         charts=charts(curve, kinds),
         training_charts=[f"training {column}" for column in LOSSES],
-        entropy=entropy.to_dict("records"),
+        entropy=tables["entropy"].to_dict("records"),
+        coders=coders_table(tables["entropy_coders"]),
+        codes=codes_table(tables["codes"]),
         revision=provenance.revision(),
         versions=provenance.versions(),
         machine=provenance.machine(),
@@ -57,6 +63,7 @@ def write(
                 f"training {column}": figures.training(training, column, title)
                 for column, title in LOSSES.items()
             }
+            | {"bits per row": figures.bits_per_row(tables["codes"])}
         ),
         plotly=plotly.offline.get_plotlyjs(),
     )
@@ -82,9 +89,44 @@ def points_table(summary: dict[str, Any], curve: pd.DataFrame, kind: str) -> dic
     rows = []
     for point, facts in summary["points"].items():
         scores = [facts["metrics"].get(name, {}).get(kind) for name in names]
-        rows.append({"point": point, "rates": facts["rates"][kind], "scores": scores})
+        coder = curve[curve.point == point].coder.iloc[0]
+        rates = facts["rates"][kind]
+        rows.append({"point": point, "coder": coder, "rates": rates, "scores": scores})
     rows.sort(key=lambda row: row["rates"]["file_kbps"])
     return {"metrics": names, "rows": rows}
+
+
+def coders_table(coders: pd.DataFrame) -> dict[str, Any]:
+    """Names of the entropy codes, and a row per model with kbps and bits per symbol of each."""
+    names = list(dict.fromkeys(coders.coder))
+    rows = []
+    for model, found in coders.groupby("model", sort=False):
+        cells = found.set_index("coder").loc[names]
+        rows.append(
+            {"model": model, "cells": cells[["kbps", "bits_per_symbol"]].to_dict("records")}
+        )
+    return {"names": names, "rows": rows}
+
+
+def codes_table(codes: pd.DataFrame) -> list[dict[str, Any]]:
+    """For each model the use of its codes; for codebooks, one by one."""
+    rows: list[dict[str, Any]] = []
+    for model, found in codes.groupby("model", sort=False):
+        residual = bool(found["of"].notna().any())
+        parts = [(f", codebook {row + 1}", found[found.row == row]) for row in found.row]
+        for name, part in parts if residual else [("", found)]:
+            rows.append(
+                {
+                    "name": f"{model}{name}",
+                    "in_use": float(part.in_use.mean()),
+                    "of": int(part["of"].iloc[0]) if residual else None,
+                    "entropy": float(part.entropy.mean()),
+                    "bits_per_symbol": float(part.bits_per_symbol.mean()),
+                    "silent": None if residual else int((part.in_use == 1).sum()),
+                    "rows": len(part),
+                }
+            )
+    return rows
 
 
 def number(value: float | None, digits: int = 2) -> str:

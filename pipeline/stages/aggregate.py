@@ -32,7 +32,8 @@ ALL = "all"
 
 def main() -> None:
     settings = params.load()
-    points = settings.points()
+    series = settings.points()
+    points = list(series)
     files = pd.concat(
         [pd.read_csv(table_path(point)).assign(point=point) for point in points], ignore_index=True
     )
@@ -47,7 +48,7 @@ def main() -> None:
         for kind in kinds_of(files)
     ])  # fmt: skip
     curve = pd.DataFrame([
-        {"point": point, "coder": point.partition("-")[0], "metric": metric, "kind": kind}
+        {"point": point, "coder": series[point], "metric": metric, "kind": kind}
         | quality_of(_of_kind(group, kind), settings.statistics, settings.seed)
         for point in points
         for metric, group in scores[scores.point == point].groupby("metric", sort=False)

@@ -1,8 +1,12 @@
-"""compress: the test clips through one trained model, to files and back."""
+"""compress: the test clips through one trained model, to files and back.
+
+The name is that of a model, or of one of the `layers`: a model with its first codebooks alone.
+"""
 
 import torch
 
 from codec import checkpoint
+from pipeline import params
 from pipeline.coders.bench import code_clips
 from pipeline.coders.neural import NeuralCoder
 from pipeline.stage import run
@@ -12,7 +16,10 @@ from pipeline.stages.train import MODELS
 
 def main(name: str) -> None:
     torch.set_num_threads(1)
-    code_clips(NeuralCoder(f"neural-{name}", MODELS / name / checkpoint.FILE_NAME), TEST)
+    layers = params.load().layers.get(name)
+    model, codebooks = (layers.model, layers.codebooks) if layers else (name, None)
+    path = MODELS / model / checkpoint.FILE_NAME
+    code_clips(NeuralCoder(f"neural-{name}", path, codebooks), TEST)
 
 
 if __name__ == "__main__":

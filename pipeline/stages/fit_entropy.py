@@ -4,18 +4,12 @@ Writes models/<model>/model.safetensors, which compresses and decompresses, and
 models/<model>/entropy.csv with the validation bits before and after.
 """
 
-from pathlib import Path
-
-import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
-from codec import audio, checkpoint
+from codec import checkpoint
 from codec.files import write_text
-from codec.model import AudioCodec
 from pipeline import params
-from pipeline.corpora import manifest
 from pipeline.stage import cores, log, run
 from pipeline.stages.prepare import TRAIN, VALID
 from pipeline.stages.train import MODELS, TRAINED
@@ -27,8 +21,8 @@ def main(name: str) -> None:
     torch.set_num_threads(settings.optimizer.threads or cores())
     torch.manual_seed(settings.seed)
     codec = checkpoint.load(MODELS / name / TRAINED)
-    fitting = _symbols(codec, TRAIN, settings.entropy.seconds, settings.seed)
-    held_out = _symbols(codec, VALID, settings.entropy.seconds, settings.seed)
+    fitting = entropy.draw_symbols(codec, TRAIN, settings.entropy.seconds, settings.seed)
+    held_out = entropy.draw_symbols(codec, VALID, settings.entropy.seconds, settings.seed)
     seconds = held_out.shape[1] / codec.config.frame_rate
     before, after = (
         bits / seconds / 1000
@@ -41,27 +35,11 @@ def main(name: str) -> None:
             settings.seed,
         )
     )
-    codec.tables = codec.prior.freeze()
+    codec.freeze()
     log.info("%s: validation %.3f kbps before, %.3f kbps after", name, before, after)
     table = pd.DataFrame([{"model": name, "before_kbps": before, "after_kbps": after}])
     write_text(MODELS / name / "entropy.csv", table.to_csv(index=False, float_format="%.6g"))
     checkpoint.save(codec, MODELS / name / checkpoint.FILE_NAME)
-
-
-def _symbols(codec: AudioCodec, split: Path, seconds: float, seed: int) -> NDArray[np.int32]:
-    """(latent_channels, frames) symbols of clips drawn from a split, up to ``seconds``."""
-    clips = manifest.read(split)
-    order = np.random.default_rng([seed, 1]).permutation(len(clips))
-    parts: list[NDArray[np.int32]] = []
-    total = 0.0
-    for index in order:
-        if total >= seconds:
-            break
-        waveform, rate = audio.read(split / clips[index].file)
-        found = codec.symbols(audio.resample(waveform, rate, codec.config.sample_rate))
-        parts.extend(found)
-        total += found.shape[0] * found.shape[-1] / codec.config.frame_rate
-    return np.concatenate(parts, axis=-1)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,16 @@ PAGE = Path("reports/index.html")
 def main() -> None:
     models = [BASE, *params.load().models]
     training = {model: pd.read_csv(MODELS / model / "training.csv") for model in models}
-    entropy = pd.concat([pd.read_csv(MODELS / model / "entropy.csv") for model in models[1:]])
+    tables = {
+        name: pd.concat([pd.read_csv(MODELS / model / f"{name}.csv") for model in models[1:]])
+        for name in ("entropy", "entropy_coders", "codes")
+    }
     page.write(
         PAGE,
         check.read(SUMMARY),
         pd.read_csv(CURVE),
         training,
-        entropy,
+        tables,
         params.FILE.read_text(encoding="utf-8"),
     )
     log.info("%s: %.1f MB", PAGE, PAGE.stat().st_size / 1e6)

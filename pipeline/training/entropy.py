@@ -1,26 +1,30 @@
 """The entropy model's own training: encoder and decoder fixed, symbols given."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from codec.entropy_model import FactorizedPrior
+from codec import audio
+from codec.entropy_model import Prior
+from codec.model import AudioCodec
+from pipeline.corpora import manifest
 
 FRAMES_PER_STEP = 4096
 CHECKS = 10
 
 
 def refine(
-    prior: FactorizedPrior,
+    prior: Prior,
     symbols: NDArray[np.int32],
     held_out: NDArray[np.int32],
     steps: int,
     learning_rate: float,
     seed: int,
 ) -> tuple[float, float]:
-    """Fit ``prior`` in place to (latent_channels, frames) symbols by their mean −log2 p.
+    """Fit ``prior`` in place to (rows, frames) symbols by their mean −log2 p.
 
     Joint training fitted it to a latent with added noise, and to an encoder that was still
     moving; here it sees the very symbols that will be coded. Of ten states on the way, and the
@@ -47,3 +51,19 @@ def refine(
             fewest, best = bits, copy.deepcopy(prior.state_dict())
     prior.load_state_dict(best)
     return before, fewest
+
+
+def draw_symbols(codec: AudioCodec, split: Path, seconds: float, seed: int) -> NDArray[np.int32]:
+    """(rows, frames) symbols of clips drawn from a split, up to ``seconds``."""
+    clips = manifest.read(split)
+    order = np.random.default_rng([seed, 1]).permutation(len(clips))
+    parts: list[NDArray[np.int32]] = []
+    total = 0.0
+    for index in order:
+        if total >= seconds:
+            break
+        waveform, rate = audio.read(split / clips[index].file)
+        found = codec.symbols(audio.resample(waveform, rate, codec.config.sample_rate))
+        parts.extend(found)
+        total += found.shape[0] * found.shape[-1] / codec.config.frame_rate
+    return np.concatenate(parts, axis=-1)

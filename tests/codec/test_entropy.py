@@ -24,8 +24,8 @@ def laplace_tables(scales: list[float], reach: int = 200) -> FrozenTables:
 
 
 def test_tables_sum_to_the_coder_s_precision(tables: FrozenTables) -> None:
-    for index in range(tables.channels):
-        _, frequencies = tables.channel(index)
+    for index in range(tables.rows):
+        _, frequencies = tables.row(index)
         assert frequencies.sum() == TOTAL
         assert frequencies.min() >= 1
 
@@ -115,7 +115,7 @@ def test_tables_hash_follows_their_content(tables: FrozenTables) -> None:
 
 def test_coding_a_channel_at_a_time_repeats_for_audio_channels(tables: FrozenTables) -> None:
     symbols = np.random.default_rng(0).integers(-5, 6, (8, 30)).astype(np.int32)
-    doubled = tables.repeated(2)
+    doubled = tables.select([0, 1, 2, 3] * 2)
     assert doubled.bits(symbols) == pytest.approx(
         tables.bits(symbols[:4]) + tables.bits(symbols[4:])
     )

@@ -17,10 +17,9 @@ import pytest
 
 import codec as library
 from codec import bitstream, checkpoint
-from tests.conftest import ROOT, SPECTRAL, WAVEFORM, tiny_codec
+from tests.conftest import CONFIGS, ROOT, tiny_codec
 
 GOLDEN = ROOT / "tests" / "golden"
-CONFIGS = {"spectral": SPECTRAL, "waveform": WAVEFORM}
 ADVICE = "the format or the tables changed; tests/codec/test_golden.py says what to do"
 
 

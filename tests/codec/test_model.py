@@ -11,7 +11,7 @@ import codec as library
 from codec import bitstream, checkpoint
 from codec.errors import AudioError, BitstreamError, UserError
 from codec.model import AudioCodec
-from tests.conftest import SPECTRAL, WAVEFORM, tiny_codec, tone
+from tests.conftest import CONFIGS, SPECTRAL, tiny_codec, tone
 
 
 @given(
@@ -34,7 +34,10 @@ def test_decoder_gets_the_encoder_s_symbols(codec: AudioCodec) -> None:
     data = codec.compress(wave, 8_000)
     header, symbols = codec.read_symbols(io.BytesIO(data))
     assert np.array_equal(symbols, codec.symbols(wave))
-    assert header == bitstream.Header(b"test", codec.frozen_tables().digest(), 8_000, 2, 200_000)
+    layers = 3 if codec.layered else 0
+    assert header == bitstream.Header(
+        b"test", codec.frozen_tables().digest(), 8_000, 2, 200_000, layers
+    )
     # 25 s are two whole chunks and a half.
     assert bitstream.describe(io.BytesIO(data)).chunks == 3
 
@@ -86,6 +89,75 @@ def test_payload_is_within_a_percent_of_the_estimate() -> None:
     assert payload_bits == pytest.approx(model.frozen_tables().bits(symbols[0]), rel=0.01)
 
 
+@given(
+    rate=st.integers(8_000, 192_000),
+    milliseconds=st.sampled_from([1, 7, 300]),
+    channels=st.integers(1, 8),
+    kind=st.sampled_from(["silence", "clipping", "constant", "noise", "denormal"]),
+    which=st.sampled_from(sorted(CONFIGS)),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_audio_comes_back_finite(
+    rate: int, milliseconds: int, channels: int, kind: str, which: str
+) -> None:
+    shape = (channels, max(1, rate * milliseconds // 1000))
+    noise = np.random.default_rng(rate).standard_normal(shape)
+    wave = {
+        "silence": 0 * noise,
+        "clipping": np.sign(noise) * 30,
+        "constant": 0 * noise + 0.7,
+        "noise": noise,
+        "denormal": noise * 1e-40,
+    }[kind].astype(np.float32)
+    model = tiny_codec(CONFIGS[which])
+    back, back_rate = model.decompress(model.compress(wave, rate))
+    assert (back.shape, back_rate) == (shape, rate)
+    assert np.isfinite(back).all()
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "message"),
+    [(7_999, 1, "sample rate 7999"), (192_001, 1, "192001"), (8_000, 9, "9 channels")],
+)
+def test_no_file_claims_a_format_that_no_encoder_takes(
+    rate: int, channels: int, message: str
+) -> None:
+    model = tiny_codec()
+    header = bitstream.Header(b"test", model.frozen_tables().digest(), rate, channels, 100)
+    data = header.pack() + bitstream.pack_chunk(header, 0, b"")
+    with pytest.raises(AudioError, match=message):
+        model.decompress(data)
+
+
+def test_a_small_file_cannot_claim_years_of_audio() -> None:
+    """Neither as an error that takes long, nor as silence without end."""
+    model = tiny_codec()
+    header = bitstream.Header(b"test", model.frozen_tables().digest(), 8_000, 1, 2**40 - 1)
+    with pytest.raises(BitstreamError, match="truncated: 13743896 chunks take 68719480 bytes"):
+        model.decompress_parts(io.BytesIO(header.pack() + bytes(1000)), [])
+
+
+def test_layers_must_be_the_model_s() -> None:
+    for config, layers in ((SPECTRAL, 1), (CONFIGS["residual"], 0), (CONFIGS["residual"], 4)):
+        model = tiny_codec(config)
+        header = bitstream.Header(b"test", model.frozen_tables().digest(), 8_000, 1, 100, layers)
+        data = header.pack() + bitstream.pack_chunk(header, 0, bytes(8))
+        with pytest.raises(BitstreamError, match=f"has {layers} codebooks"):
+            model.decompress(data)
+
+
+def test_a_joint_model_gives_one_channel_and_three_back(rng: np.random.Generator) -> None:
+    """Channels are coded in pairs; what is alone in its pair is coded as two of the same."""
+    model = tiny_codec(CONFIGS["residual"])
+    wave = rng.uniform(-0.5, 0.5, (3, 8_000)).astype(np.float32)
+    assert model.symbols(wave).shape == (2, 3, 100)
+    pair, _ = model.decompress(model.compress(wave[[2, 2]], 8_000))
+    back, _ = model.decompress(model.compress(wave, 8_000))
+    np.testing.assert_allclose(back[2], pair.mean(axis=0), atol=1e-6)
+    alone, _ = model.decompress(model.compress(wave[2], 8_000))
+    np.testing.assert_allclose(alone[0], pair.mean(axis=0), atol=1e-6)
+
+
 def test_a_file_of_another_model_is_refused() -> None:
     model, other = tiny_codec(), tiny_codec(seed=1)
     data = model.compress(tone(0.5, 8_000), 8_000)
@@ -116,7 +188,7 @@ def test_a_model_without_tables_says_so() -> None:
         AudioCodec(SPECTRAL).compress(tone(0.1, 8_000), 8_000)
 
 
-@pytest.mark.parametrize("config", [SPECTRAL, WAVEFORM], ids=["spectral", "waveform"])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_checkpoint_rebuilds_its_model_alone(tmp_path: Path, config) -> None:
     model = tiny_codec(config)
     path = tmp_path / "model.safetensors"
@@ -142,6 +214,16 @@ def test_half_precision_weights_make_another_model_that_still_fits_itself(tmp_pa
     data = half.compress(tone(0.5, 8_000), 8_000)
     with pytest.raises(BitstreamError, match="made with model"):
         full.decompress(data)
+
+
+def test_a_changed_weight_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    checkpoint.save(tiny_codec(), path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"a\.safetensors: damaged"):
+        library.load(path)
 
 
 def test_what_is_no_model_is_named(tmp_path: Path) -> None:

@@ -36,7 +36,10 @@ TINY = [
     "loss.stft_scales=[512, 1024]",
     "pretrain.steps=12",
     "train.steps=8",
-    "models={low: {beta: 1.0}, high: {beta: 0.0}}",
+    "layers={}",
+    "models={low: {beta: 1.0}, high: {beta: 0.0}, "
+    "rvq: {beta: 0.0, gamma: 0.25, codec: {quantizer: residual, codebooks: 3, codebook_size: 16}}}",
+    "layers={rvq-q1: {model: rvq, codebooks: 1}}",
     "entropy.steps=20",
     "entropy.seconds=4.0",
     "opus.bitrates=[6, 24]",
@@ -100,7 +103,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def test_summary_has_every_point_metric_and_kind(project: Project) -> None:
     summary = project.summary()
-    assert list(summary["points"]) == ["neural-high", "neural-low", "opus-24", "opus-6"]
+    assert list(summary["points"]) == [
+        "neural-high", "neural-low", "neural-rvq", "neural-rvq-q1", "opus-24", "opus-6",
+    ]  # fmt: skip
+
     for point, facts in summary["points"].items():
         assert set(facts["metrics"]) == {
             "pesq_wb", "stoi", "visqol_audio", "visqol_speech", "si_sdr",
@@ -118,6 +124,8 @@ def test_summary_has_every_point_metric_and_kind(project: Project) -> None:
     assert rates["neural-high"]["payload_kbps"] < rates["neural-high"]["file_kbps"]
     # Of 1.5 s clips the coder's last word is more than a percent.
     assert rates["neural-high"]["estimate_gap_percent"] == pytest.approx(0, abs=3)
+    # 100 frames of three codebooks, and of one.
+    assert 2 < rates["neural-rvq"]["payload_kbps"] / rates["neural-rvq-q1"]["payload_kbps"] < 4
     assert rates["opus-6"]["estimated_kbps"] is None
     assert summary["points"]["opus-6"]["about"]["coder"] == "libopus 1.6.1"
 
@@ -155,9 +163,23 @@ def test_training_curves_and_the_entropy_model_s_gain_are_written(project: Proje
     assert set(curve.split) == {"train", "valid"}
     assert curve.step.max() == 12
     assert np.isfinite(curve.total).all()
-    for model in ("low", "high"):
+    for model in ("low", "high", "rvq"):
         gain = pd.read_csv(project.folder / "models" / model / "entropy.csv").iloc[0]
         assert gain.after_kbps < gain.before_kbps
+
+
+def test_codes_are_described_and_coded_in_four_ways(project: Project) -> None:
+    for model in ("low", "high", "rvq"):
+        coders = pd.read_csv(project.folder / "models" / model / "entropy_coders.csv")
+        kbps = dict(zip(coders.coder, coders.kbps, strict=True))
+        assert list(kbps) == ["fixed length", "Huffman", "static histogram", "learned prior"]
+        assert kbps["Huffman"] <= kbps["fixed length"]
+        # What the files hold, but for the cutting into chunks and layers.
+        payload = project.summary()["points"][f"neural-{model}"]["rates"]["all"]["payload_kbps"]
+        assert kbps["learned prior"] == pytest.approx(payload, rel=0.03)
+        codes = pd.read_csv(project.folder / "models" / model / "codes.csv")
+        assert len(codes) == (3 if model == "rvq" else 8)
+        assert (codes.entropy <= np.log2(codes.in_use) + 1e-3).all()
 
 
 class Links(HTMLParser):
@@ -188,7 +210,7 @@ def test_the_page_is_one_file_with_the_headline_and_all_points(project: Project)
     figures = json.loads(
         re.search(r'<script id="figures" type="application/json">(.*?)</script>', html)[1]
     )
-    assert {"visqol_audio all", "pesq_wb speech", "training kbps"} <= set(figures)
+    assert {"visqol_audio all", "pesq_wb speech", "training kbps", "bits per row"} <= set(figures)
     for name, figure in figures.items():
         assert figure["data"], name
 
@@ -207,7 +229,8 @@ def test_one_beta_changes_its_own_stages_and_what_follows(project: Project) -> N
     done = project.dvc("repro")
     (project.folder / "params.yaml").write_text(before)
     assert set(re.findall(r"Running stage '([^']+)'", done.stdout)) == {
-        "train@low", "fit_entropy@low", "compress@low", "score@low", "aggregate", "report", "check",
+        "train@low", "fit_entropy@low", "compress@low", "symbols@low", "score@low",
+        "aggregate", "report", "check",
     }  # fmt: skip
     # Going back runs nothing: DVC still has the old results.
     assert "Running stage" not in project.dvc("repro").stdout

@@ -22,8 +22,10 @@ def test_the_project_s_own_params_are_valid_and_explained(file: Path) -> None:
     assert found.codec.config() == PRESETS["general-24k"]
     assert len(found.models) >= 4
     assert found.opus.bitrates == [6, 8, 12, 16, 24, 32]
-    assert found.points()[0] == "neural-" + next(iter(found.models))
-    assert found.points()[-1] == "opus-32"
+    points = list(found.points())
+    assert points[0] == "neural-" + next(iter(found.models))
+    assert points[-1] == "opus-32"
+    assert set(found.points().values()) == {"neural", "rvq", "opus"}
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,14 @@ def test_the_project_s_own_params_are_valid_and_explained(file: Path) -> None:
         ("codec.strides=[300]", r"codec: strides: hop 300 does not divide window 1280"),
         ("codec.colour=red", r"codec: colour: unknown key"),
         ("codec.preset=best", r"codec\.preset: no preset 'best'"),
+        ("models.rvq.codec={quantizer: scalar}", r"layers\.rvq-q2\.model: rvq has no codebooks"),
+        (
+            "models.b100={beta: 1.0, codec: {quantizer: residual, codebooks: 0}}",
+            r"models\.b100\.codec: codebooks: ",
+        ),
+        ("layers.rvq-q2={model: none, codebooks: 1}", r"layers\.rvq-q2\.model: there is no model"),
+        ("layers.rvq-q2={model: rvq, codebooks: 9}", r"layers\.rvq-q2\.codebooks: rvq has 8"),
+        ("models.rvq-q2={beta: 1.0}", r"layers\.rvq-q2: a model has that name already"),
         ("models.b0.5={beta: 0.5}", r"no key models\.b0\.5"),
         ("models.B={beta: 0.5}", r"models: 'B' is no model name"),
         ("models.base={beta: 0.5}", r"models: 'base' is no model name"),

@@ -1,0 +1,77 @@
+"""symbols: what a model's codes look like, and what other entropy codes would make of them.
+
+Writes models/<model>/codes.csv, a row per latent channel or codebook, and
+models/<model>/entropy_coders.csv, a row per entropy code, both measured on the test clips.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from codec import checkpoint
+from codec.entropy_model import FrozenTables
+from codec.files import write_text
+from codec.model import AudioCodec
+from pipeline import entropy_coders, params
+from pipeline.coders.bench import CODED
+from pipeline.corpora import manifest
+from pipeline.stage import cores, log, run
+from pipeline.stages.prepare import TEST, TRAIN
+from pipeline.stages.train import MODELS
+from pipeline.training import entropy
+
+
+def main(name: str) -> None:
+    settings = params.load()
+    torch.set_num_threads(cores())
+    codec = checkpoint.load(MODELS / name / checkpoint.FILE_NAME)
+    training = entropy.draw_symbols(codec, TRAIN, settings.entropy.seconds, settings.seed)
+    clips = coded_symbols(codec, f"neural-{name}")
+    size = codec.config.codebook_size if codec.layered else None
+    coders = entropy_coders.compare(training, clips, codec.frozen_tables(), size)
+    seconds = sum(clip.shape[1] for clip in clips) / codec.config.frame_rate
+    coders.insert(0, "model", name)
+    coders["kbps"] = coders.bits / seconds / 1000
+    codes = describe(np.concatenate(clips, axis=-1), codec.frozen_tables())
+    codes.insert(0, "model", name)
+    codes["of"] = size
+    for table, file in ((coders, "entropy_coders.csv"), (codes, "codes.csv")):
+        write_text(MODELS / name / file, table.to_csv(index=False, float_format="%.6g"))
+    log.info("%s:\n%s", name, coders.to_string(index=False))
+
+
+def coded_symbols(codec: AudioCodec, point: str) -> list[NDArray[np.int32]]:
+    """(rows, frames) symbols of each coded clip and group of audio channels."""
+    found: list[NDArray[np.int32]] = []
+    for clip in manifest.read(TEST):
+        with (CODED / point / f"{clip.name}.rdc").open("rb") as file:
+            found.extend(codec.read_symbols(file)[1])
+    return found
+
+
+def describe(symbols: NDArray[np.int32], tables: FrozenTables) -> pd.DataFrame:
+    """A row per row of (rows, frames) symbols.
+
+    ``entropy`` is that of the symbols' own histogram, in bits; ``bits_per_symbol`` what they cost
+    with the tables; ``in_use`` how many different ones there are.
+    """
+    rows = []
+    for index, row in enumerate(symbols):
+        values, counts = np.unique(row, return_counts=True)
+        share = counts / counts.sum()
+        rows.append(
+            {
+                "row": index,
+                "entropy": float(-(share * np.log2(share)).sum()),
+                "bits_per_symbol": tables.select([index]).bits(row[None]) / len(row),
+                "in_use": len(values),
+                "lowest": int(values[0]),
+                "highest": int(values[-1]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    run(main)
