@@ -40,7 +40,7 @@ def compare(
     count = sum(clip.size for clip in clips)
     bits = {
         "fixed length": _prefix_bits(clips, histogram, fixed_lengths(histogram, size)),
-        "Huffman": _prefix_bits(clips, histogram, huffman_lengths(histogram)),
+        "Huffman": _prefix_bits(clips, histogram, huffman_lengths(histogram, size)),
         "static histogram": _range_coded_bits(clips, histogram),
         "learned prior": _range_coded_bits(clips, prior),
     }
@@ -76,11 +76,12 @@ def fixed_lengths(tables: FrozenTables, size: int | None) -> list[NDArray[np.int
     return found
 
 
-def huffman_lengths(tables: FrozenTables) -> list[NDArray[np.int64]]:
+def huffman_lengths(tables: FrozenTables, size: int | None) -> list[NDArray[np.int64]]:
     """For each row, the bits of each of its entries in the Huffman code of its frequencies."""
     found = []
     for row in range(tables.rows):
-        _, frequencies = tables.row(row)
+        # A known alphabet has no use for the escape, which is the last entry of all tables.
+        frequencies = tables.row(row)[1][:size]
         tree = constriction.symbol.huffman.EncoderHuffmanTree(frequencies.astype(np.float64))
         lengths = []
         for entry in range(len(frequencies)):
