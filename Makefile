@@ -32,7 +32,8 @@ format: install  ## let ruff format and mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install  ## speed and memory of the codec, on one core
+bench: install  ## speed and memory of the codec, on one core, beside EnCodec
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks.codec_speed
 
 dashboard: install  ## Prefect's dashboard, on http://127.0.0.1:4200
