@@ -49,9 +49,8 @@ def random_codec(preset: str, quantizer: str = "scalar") -> AudioCodec:
     fields = PRESETS[preset].model_dump() | {"quantizer": quantizer}
     codec = AudioCodec(CodecConfig.model_validate(fields))
     with torch.no_grad():
-        codec.encoder.get_parameter("head.weight").mul_(
-            8
-        )  # as loud as trained ones: symbols are not all zero
+        # As loud as trained ones, or all symbols would be zero.
+        codec.encoder.get_parameter("head.weight").mul_(8)
     codec.freeze()
     wave = signal(20, codec.config.sample_rate, codec.config.channels)
     size = codec.config.codebook_size if codec.layered else None
