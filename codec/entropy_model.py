@@ -95,6 +95,16 @@ class CategoricalPrior(nn.Module):
         return bits.unflatten(1, (indices.shape[0], -1)).transpose(0, 1)
 
     @torch.no_grad()
+    def fit(self, indices: Tensor) -> None:
+        """Set the probabilities to the shares of (codebooks, n) indices, each counted once more.
+
+        So no entry is impossible (Laplace's rule of succession).
+        """
+        size = self.logits.shape[1]
+        counts = torch.stack([torch.bincount(row.long(), minlength=size) for row in indices])
+        self.logits.copy_(torch.log(1.0 + counts))
+
+    @torch.no_grad()
     def freeze(self) -> "FrozenTables":
         """The prior as integer tables, computed once, in double precision, on the CPU."""
         masses = F.softmax(self.logits.double().cpu(), dim=1).numpy()

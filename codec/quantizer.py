@@ -61,7 +61,9 @@ class ResidualVectorQuantizer(nn.Module):
     """Of the moving averages, per step."""
     KMEANS_ROUNDS = 10
     DEAD_SHARE = 0.02
-    """An entry is dead below this share of the assignments that all entries have on average."""
+    """An entry is dead below this share of the assignments that all entries have on average. One
+    that is put elsewhere starts with twice as much: it then soon moves to the vectors that choose
+    it, or dies again and is tried in another place."""
     DROPOUT = 0.5
     """The share of a batch's items that get fewer codebooks than there are."""
 
@@ -157,11 +159,11 @@ class ResidualVectorQuantizer(nn.Module):
         self.counts[codebook].mul_(self.DECAY).add_(weight)
         step = weight / self.counts[codebook].clamp(min=1e-9)
         self.vectors[codebook].lerp_(means, step[:, None])
-        average = len(residual) / self.vectors.shape[1]
-        dead = self.counts[codebook] < self.DEAD_SHARE * average
+        alive = self.DEAD_SHARE * len(residual) / self.vectors.shape[1]
+        dead = self.counts[codebook] < alive
         drawn = torch.randint(len(residual), (int(dead.sum()),), device=residual.device)
         self.vectors[codebook][dead] = residual[drawn]
-        self.counts[codebook][dead] = average
+        self.counts[codebook][dead] = 2 * alive
 
     def _clusters(self, residual: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """How many vectors chose each entry, (size,), and their means, (size, channels)."""

@@ -1,14 +1,16 @@
 """The entropy model's own training: encoder and decoder fixed, symbols given."""
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from codec import audio
-from codec.entropy_model import Prior
+from codec.entropy_model import CategoricalPrior, FactorizedPrior, Prior
 from codec.model import AudioCodec
 from pipeline.corpora import manifest
 
@@ -26,17 +28,39 @@ def refine(
 ) -> tuple[float, float]:
     """Fit ``prior`` in place to (rows, frames) symbols by their mean −log2 p.
 
-    Joint training fitted it to a latent with added noise, and to an encoder that was still
-    moving; here it sees the very symbols that will be coded. Of ten states on the way, and the
-    first one, the prior is left in the one whose frozen tables code ``held_out`` in the fewest
-    bits. Returns these bits before and after.
+    Joint training fitted it to a latent that was still moving, and where it has a density to one
+    with added noise; here it sees the very symbols that will be coded. Of the states on the way,
+    and the first one, the prior is left in the one whose frozen tables code ``held_out`` in the
+    fewest bits. Returns these bits before and after.
     """
-    data = torch.from_numpy(symbols.astype(np.float32))
+    before = fewest = prior.freeze().bits(held_out)
+    best = copy.deepcopy(prior.state_dict())
+    data = torch.from_numpy(symbols)
+    if isinstance(prior, CategoricalPrior):
+        states = _counted(prior, data)
+    else:
+        states = _trained(prior, data, steps, learning_rate, seed)
+    for _ in states:
+        if (bits := prior.freeze().bits(held_out)) < fewest:
+            fewest, best = bits, copy.deepcopy(prior.state_dict())
+    prior.load_state_dict(best)
+    return before, fewest
+
+
+def _counted(prior: CategoricalPrior, data: Tensor) -> Iterator[None]:
+    """The best probabilities of single entries are their shares: nothing needs steps."""
+    prior.fit(data)
+    yield
+
+
+def _trained(
+    prior: FactorizedPrior, data: Tensor, steps: int, learning_rate: float, seed: int
+) -> Iterator[None]:
+    """Gradient steps on random frames; stops on the way to be looked at, ``CHECKS`` times."""
+    data = data.float()
     draw = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(prior.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    before = fewest = prior.freeze().bits(held_out)
-    best = copy.deepcopy(prior.state_dict())
     check_at = {round(steps * part / CHECKS) for part in range(1, CHECKS + 1)}
     for step in range(1, steps + 1):
         chosen = torch.randint(
@@ -47,10 +71,8 @@ def refine(
         loss.backward()
         optimizer.step()
         schedule.step()
-        if step in check_at and (bits := prior.freeze().bits(held_out)) < fewest:
-            fewest, best = bits, copy.deepcopy(prior.state_dict())
-    prior.load_state_dict(best)
-    return before, fewest
+        if step in check_at:
+            yield
 
 
 def draw_symbols(codec: AudioCodec, split: Path, seconds: float, seed: int) -> NDArray[np.int32]:
