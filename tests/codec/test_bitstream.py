@@ -110,13 +110,35 @@ def test_description_accounts_for_every_byte() -> None:
     assert found.compression_ratio == 2 * 2 * (160_000 - 7) / found.file_bytes
 
 
-def test_arithmetic_of_the_worked_examples() -> None:
-    """6,000 codes of 3.5 bits over 5 s are 4.2 kbps; 1,411.2 kbps over 24 are 58.8 to 1."""
-    assert pytest.approx(4.2) == 6_000 * 3.5 / 5 / 1000
-    one_second = Header(b"mmmm", b"tttt", 44_100, 2, 44_100)
-    size = 24_000 // 8
-    payload = bytes(size - HEADER_BYTES - 6)
-    data = one_second.pack() + bitstream.pack_chunk(one_second, 0, payload)
-    found = bitstream.describe(io.BytesIO(data))
+def described(
+    seconds: int, rate: int, channels: int, file_bytes: int, symbols: int | None = None
+) -> bitstream.Description:
+    """What is said of a file of that many bytes."""
+    header = Header(b"mmmm", b"tttt", rate, channels, seconds * rate)
+    assert header.chunks == 1
+    # Beside the payload: the header, its size as two bytes, and the checksum.
+    payload = bytes(file_bytes - HEADER_BYTES - 6)
+    data = header.pack() + bitstream.pack_chunk(header, 0, payload)
+    assert len(data) == file_bytes
+    return bitstream.describe(io.BytesIO(data), lambda _: symbols)
+
+
+def test_6000_codes_of_three_and_a_half_bits_in_5_seconds_are_4_2_kbps() -> None:
+    # 6,000 · 3.5 / 8 bytes of payload.
+    found = described(5, 48_000, 1, 2_625 + HEADER_BYTES + 6, symbols=6_000)
+    assert found.bits_per_symbol == 3.5
+    assert found.payload_kbps == pytest.approx(4.2)
+    assert found.overhead_bytes == HEADER_BYTES + 6
+
+
+def test_15_kbps_of_48_khz_stereo_are_a_ratio_of_102_4() -> None:
+    found = described(2, 48_000, 2, 2 * 15_000 // 8)
+    assert found.file_kbps == pytest.approx(15)
+    assert found.compression_ratio == pytest.approx(102.4)
+
+
+def test_24_kbps_of_44_1_khz_stereo_are_a_ratio_of_58_8() -> None:
+    found = described(1, 44_100, 2, 24_000 // 8)
     assert found.file_kbps == pytest.approx(24)
     assert found.compression_ratio == pytest.approx(58.8)
+    assert found.bits_per_symbol is None

@@ -8,6 +8,7 @@ import functools
 import io
 import os
 import random
+import resource
 import time
 
 import numpy as np
@@ -68,6 +69,7 @@ def test_mutated_files_end_in_the_right_symbols_or_a_clear_error() -> None:
     random_ = random.Random(0)
     whole = {data: symbols for _, data, symbols in originals()}
     refused, slowest = 0, 0.0
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(COUNT):
         model, data = mutated(random_)
         started = time.process_time()
@@ -81,6 +83,7 @@ def test_mutated_files_end_in_the_right_symbols_or_a_clear_error() -> None:
         slowest = max(slowest, time.process_time() - started)
     assert refused > 0.9 * COUNT
     assert slowest < HANG_SECONDS
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200_000  # kB
 
 
 def test_payloads_that_no_encoder_wrote_end_in_audio_or_a_clear_error() -> None:
