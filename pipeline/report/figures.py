@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from pipeline.metrics import METRICS, Metric
 
-CODERS = {"neural": "Neural", "rvq": "Neural, residual vector quantizer", "opus": "Opus"}
+CODERS = {"neural": "Neural", "rvq": "Neural, RVQ", "opus": "Opus"}
 SYMBOLS = {"neural": "circle", "rvq": "square", "opus": "diamond"}
 COLOURS = {"neural": "#0072B2", "rvq": "#009E73", "opus": "#D55E00"}
 """Three of Okabe and Ito's colours, told apart by every kind of colour vision."""
