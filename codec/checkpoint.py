@@ -26,6 +26,9 @@ from codec.model import AudioCodec, weights_hash
 FORMAT = 1
 FILE_NAME = "model.safetensors"
 RELEASED = Path(__file__).parent / "weights"
+LIST = "models.json"
+DEFAULT = "general-24k-b050"
+"""The released model that is taken where none is named."""
 
 
 def save(model: AudioCodec, path: str | Path, half: bool = False) -> None:
@@ -104,6 +107,13 @@ def _widened(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def released() -> dict[str, Path]:
     """Names and files of the models that come with the package."""
     return {path.stem: path for path in sorted(RELEASED.glob("*.safetensors"))}
+
+
+def listed(folder: Path = RELEASED) -> dict[str, dict[str, Any]]:
+    """What is known of each released model: its measured rate, its quantizer, its training."""
+    path = folder / LIST
+    found: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return found
 
 
 def find(model: str | Path) -> Path:

@@ -124,11 +124,17 @@ def verify(source: Annotated[Path, typer.Argument(metavar="FILE.rdc")]) -> None:
 
 @app.command()
 def models() -> None:
-    """List the models that come with this version."""
+    """List the models that come with this version, and what they cost and were measured at."""
     from codec import checkpoint
 
+    listed = checkpoint.listed()
     for name, path in checkpoint.released().items():
-        typer.echo(f"{name}  {path}")
+        facts = listed[name]
+        default = ", the default" if name == checkpoint.DEFAULT else ""
+        typer.echo(
+            f"{name}  {facts['file_kbps']:g} kbps on average, {facts['quantizer']} quantizer, "
+            f"{facts['sample_rate']} Hz{default}; card: {path.with_suffix('.md')}"
+        )
 
 
 def _say(result: tuple[int, int, list[str]]) -> None:
@@ -145,10 +151,9 @@ def _chosen(model: str | None) -> str:
     from codec import checkpoint
     from codec.errors import UserError
 
-    names = list(checkpoint.released())
-    if model is None and not names:
+    if model is None and checkpoint.DEFAULT not in checkpoint.released():
         raise UserError("no model comes with this version; name one with --model")
-    return model or names[0]
+    return model or checkpoint.DEFAULT
 
 
 def _exists(source: Path) -> None:

@@ -123,7 +123,7 @@ PRESETS: dict[str, CodecConfig] = {
         window=1280,
         widths=[192],
         latent_channels=96,
-        encoder_blocks=5,
+        encoder_blocks=4,
         decoder_blocks=7,
     ),
     # The same for speech alone: about half the work.

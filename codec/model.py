@@ -47,6 +47,15 @@ class AudioCodec(CodecNetwork):
         self.model_hash = weights_hash(self.config, self.state_dict())
         return self.eval()
 
+    @torch.no_grad()
+    def round_weights(self) -> None:
+        """Round all weights to 16-bit floats, as ``checkpoint.save(half=True)`` keeps them."""
+        for name, value in self.state_dict().items():
+            rounded = value.half().float()
+            if not torch.isfinite(rounded).all():
+                raise ValueError(f"{name}: a weight is too large for 16 bits")
+            value.copy_(rounded)
+
     def symbols(self, waveform: NDArray[np.float32]) -> NDArray[np.int32]:
         """(channels, samples) at the codec's rate to (groups, rows, frames) symbols.
 

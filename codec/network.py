@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from codec.config import CodecConfig
@@ -38,9 +39,12 @@ class CodecNetwork(nn.Module):
 
     def forward(self, waveform: Tensor) -> TrainingOutput:
         """(batch, channels, frames · hop) waveform at the codec's rate, to symbols and back."""
-        latent = self.encoder(waveform)
-        quantized = self.quantizer(latent)
-        decoded = self.decoder(straight_through(latent, quantized.codes))
+        latent = self.encoder(waveform).float()
         seconds = waveform.shape[0] * waveform.shape[-1] / self.config.sample_rate
-        kbps = self.prior.bits(quantized.rated).sum() / seconds / 1000
+        # Rounding and small differences of probabilities need all of float32, also where the
+        # networks around them run in 16 bits.
+        with torch.autocast(waveform.device.type, enabled=False):
+            quantized = self.quantizer(latent)
+            kbps = self.prior.bits(quantized.rated).sum() / seconds / 1000
+        decoded = self.decoder(straight_through(latent, quantized.codes))
         return TrainingOutput(decoded, latent, quantized.codes, kbps)

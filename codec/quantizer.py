@@ -169,6 +169,10 @@ class ResidualVectorQuantizer(nn.Module):
         """How many vectors chose each entry, (size,), and their means, (size, channels)."""
         count = torch.bincount(index, minlength=self.vectors.shape[1]).to(residual.dtype)
         sums = torch.zeros_like(self.vectors[0]).index_add_(0, index, residual)
+        if torch.distributed.is_initialized():
+            # Processes that train together learn one codebook.
+            torch.distributed.all_reduce(count)
+            torch.distributed.all_reduce(sums)
         return count, sums / count.clamp(min=1)[:, None]
 
 

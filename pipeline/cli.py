@@ -15,18 +15,36 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key of params.yaml first."),
     ] = None,
+    variants: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variant",
+            metavar="NAME",
+            help="Change params.yaml as a named variant or a .yaml file of that form says, first "
+            "of all; `rdcodec variants` lists the names.",
+        ),
+    ] = None,
 ) -> None:
     """Run the pipeline of dvc.yaml: what changed, and what depends on it."""
     from pipeline import params
 
-    if assignments:
-        params.change(assignments)
+    if assignments or variants:
+        params.change(assignments or [], variants=variants)
     params.check_paths(params.load())
     from pipeline import flow
 
     if not flow.execute():
         raise typer.Exit(1)
     _say_result()
+
+
+@app.command()
+def variants() -> None:
+    """List the named changes of params.yaml that `rdcodec run --variant` makes."""
+    from pipeline import params
+
+    for name, about in params.variants().items():
+        typer.echo(f"{name:16} {about}")
 
 
 @app.command()
@@ -48,6 +66,17 @@ def check(
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     stage.main()
+
+
+@app.command()
+def release(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="One of models in params.yaml.")],
+    name: Annotated[str, typer.Option("--name", help="What users will call it.")],
+) -> None:
+    """Copy a benched model into codec/weights/, with its card."""
+    from pipeline.release import release as released
+
+    typer.echo(f"{released(model, name)}; commit it with its model")
 
 
 def _say_result() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,11 +15,14 @@ from codec.errors import UserError
 from codec.files import write_text
 
 FILE = Path("params.yaml")
+VARIANTS = Path(__file__).parent / "variants"
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Weight = NotNegative
+BASE = "base"
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
@@ -79,9 +83,38 @@ class Codec(BaseModel):
 class Loss(Section):
     """The terms of the loss."""
 
+    rate_unit: Literal["kbps", "bits_per_sample"]
     gamma: Weight
+    log_magnitude: Weight
+    phase: Weight
+    mel: Weight
+    mse: Weight
     stft_scales: Annotated[list[Annotated[int, Field(ge=64)]], Field(min_length=1)]
-    phase_weight: Weight
+    balanced: bool
+
+    @model_validator(mode="after")
+    def _some(self) -> "Loss":
+        if not self.log_magnitude + self.phase + self.mel + self.mse:
+            raise ValueError("log_magnitude, phase, mel and mse are all 0: nothing to learn from")
+        return self
+
+
+class Adversarial(Section):
+    """The discriminator, which trains against the codec."""
+
+    enabled: bool
+    width: Count
+    learning_rate: Positive
+    weight: Weight
+    features: Weight
+
+
+class Augment(Section):
+    """What is done to training segments."""
+
+    mix: Share
+    filter: Share
+    resample: Share
 
 
 class Optimizer(Section):
@@ -93,12 +126,26 @@ class Optimizer(Section):
     prior_learning_rate: Positive
     warmup_steps: Annotated[int, Field(ge=0)]
     gradient_clip: Positive
+    average: Annotated[float, Field(ge=0, lt=1)]
+    keep: Literal["last", "best"]
     threads: Annotated[int, Field(ge=0)]
+    accelerator: str
+    precision: Literal["32-true", "bf16-mixed"]
+    save_seconds: Positive
+
+
+class Listen(Section):
+    """Validation clips that are decoded while a model trains."""
+
+    clips: Annotated[int, Field(ge=0)]
+    seconds: Positive
+    at: list[Share]
 
 
 class Pretrain(Section):
     """The base from which every model starts."""
 
+    init: str
     beta: Weight
     steps: Count
 
@@ -121,8 +168,11 @@ class Model(Section):
     """One entry of the sweep."""
 
     beta: Weight
-    gamma: Weight | None = None
+    init: str = BASE
     codec: Quantizer | None = None
+    loss: dict[str, Any] = {}
+    adversarial: dict[str, Any] = {}
+    ablates: str | None = None
 
 
 class Layers(Section):
@@ -194,7 +244,10 @@ class Params(Section):
     corpus: Corpus
     codec: Codec
     loss: Loss
+    adversarial: Adversarial
+    augment: Augment
     optimizer: Optimizer
+    listen: Listen
     pretrain: Pretrain
     train: Train
     models: Annotated[dict[str, Model], Field(min_length=1)]
@@ -209,7 +262,7 @@ class Params(Section):
     @classmethod
     def _names(cls, named: dict[str, Any]) -> dict[str, Any]:
         for name in named:
-            if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or name == "base":
+            if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or name == BASE:
                 raise ValueError(
                     f"{name!r} is no model name: a small letter, then small letters, digits, - "
                     "and _ (no dot: DVC reads one as a level of params.yaml; base is taken)"
@@ -225,11 +278,18 @@ class Params(Section):
                 f"optimizer.segment_seconds: {self.optimizer.segment_seconds} s are fewer samples "
                 f"than the largest of loss.stft_scales, {max(self.loss.stft_scales)}"
             )
-        for name in self.models:
-            try:
-                self.config_of(name)
-            except ValidationError as error:
-                raise ValueError(f"models.{name}.codec: {_say(error)}") from error
+        for name, model in self.models.items():
+            for key, made in (
+                ("codec", self.config_of),
+                ("loss", self.loss_of),
+                ("adversarial", self.adversarial_of),
+            ):
+                try:
+                    made(name)
+                except ValidationError as error:
+                    raise ValueError(f"models.{name}.{key}: {_say(error)}") from error
+            if model.ablates is not None and model.ablates not in self.models:
+                raise ValueError(f"models.{name}.ablates: there is no model {model.ablates!r}")
         for name, layers in self.layers.items():
             if name in self.models:
                 raise ValueError(f"layers.{name}: a model has that name already")
@@ -250,10 +310,24 @@ class Params(Section):
         fields = self.codec.config().model_dump() | (change.model_dump() if change else {})
         return CodecConfig.model_validate(fields)
 
+    def loss_of(self, model: str) -> Loss:
+        """The loss of one of ``models``: the common one, and what the model has of its own."""
+        return Loss.model_validate(self.loss.model_dump() | self.models[model].loss)
+
+    def adversarial_of(self, model: str) -> Adversarial:
+        """The same for its discriminator."""
+        fields = self.adversarial.model_dump() | self.models[model].adversarial
+        return Adversarial.model_validate(fields)
+
     def points(self) -> dict[str, str]:
-        """All operating points and the series of each: ``neural``, ``rvq`` or ``opus``."""
+        """All operating points and the series of each: neural, rvq, ablation or opus."""
         series = {"scalar": "neural", "residual": "rvq"}
-        found = {f"neural-{name}": series[self.config_of(name).quantizer] for name in self.models}
+        found = {
+            f"neural-{name}": "ablation"
+            if model.ablates
+            else series[self.config_of(name).quantizer]
+            for name, model in self.models.items()
+        }
         found |= {f"neural-{name}": "rvq" for name in self.layers}
         return found | {f"opus-{kbps}": "opus" for kbps in self.opus.bitrates}
 
@@ -320,33 +394,69 @@ def _say(error: ValidationError) -> str:
     return f"{key}: {message}" if key else message
 
 
-def change(assignments: list[str], path: Path = FILE) -> None:
-    """Set keys of params.yaml, each given as ``key.of.it=value``, keeping comments and order.
+def change(assignments: list[str], path: Path = FILE, variants: list[str] | None = None) -> None:
+    """Change params.yaml by named variants, then set keys given as ``key.of.it=value``.
 
-    Values are YAML. A key that does not exist yet is an error, except a new model or a field of
-    ``codec``. Nothing is written unless all of the result is valid.
+    Comments and order stay. Values are YAML. A key that does not exist yet is an error, except a
+    new model or a field of ``codec``. Nothing is written unless all of the result is valid.
     """
     tree = _read(path)
+    for variant in variants or []:
+        _merge(tree, _plain(_read(_variant(variant))))
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key:
-            raise UserError(f"--set {assignment}: write it as key.of.it=value")
-        try:
-            value = _plain(_yaml().load(text))
-        except YAMLError as error:
-            raise UserError(f"--set {assignment}: the value is not YAML") from error
-        node, parts = tree, key.split(".")
-        for part in parts[:-1]:
-            if not isinstance(node, dict) or part not in node:
-                raise UserError(f"--set {assignment}: params.yaml has no key {key}")
-            node = node[part]
-        if not isinstance(node, dict) or (
-            parts[-1] not in node and parts[:-1] not in (["models"], ["codec"])
-        ):
-            raise UserError(f"--set {assignment}: params.yaml has no key {key}")
-        node[parts[-1]] = value
+        _assign(tree, assignment)
     _validated(tree, path)
     changed = io.StringIO()
     _yaml().dump(tree, changed)
     if changed.getvalue() != path.read_text(encoding="utf-8"):
         write_text(path, changed.getvalue())
+
+
+def variants() -> dict[str, str]:
+    """Names of the variants that come with rdcodec, and the first sentence of each."""
+    found = {}
+    for path in sorted(VARIANTS.glob("*.yaml")):
+        comment = takewhile(lambda line: line.startswith("#"), path.read_text("utf-8").splitlines())
+        found[path.stem] = " ".join(line.lstrip("# ") for line in comment)
+    return found
+
+
+def _variant(name: str) -> Path:
+    """The file of a variant's name, or of a path."""
+    path = Path(name) if name.endswith(".yaml") else VARIANTS / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f"--variant {name}: there are {', '.join(variants())}, or name a .yaml")
+    return path
+
+
+def _merge(tree: Any, patch: dict[str, Any]) -> None:
+    """Merge ``patch`` into ``tree`` as JSON Merge Patch does (RFC 7386): null deletes a key."""
+    for key, value in patch.items():
+        if value is None:
+            tree.pop(key, None)
+        elif isinstance(value, dict) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+            if not tree[key]:
+                tree[key] = {}  # ruamel would write an emptied mapping where YAML does not allow it
+        else:
+            tree[key] = value
+
+
+def _assign(tree: Any, assignment: str) -> None:
+    key, equals, text = assignment.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {assignment}: write it as key.of.it=value")
+    try:
+        value = _plain(_yaml().load(text))
+    except YAMLError as error:
+        raise UserError(f"--set {assignment}: the value is not YAML") from error
+    node, parts = tree, key.split(".")
+    for part in parts[:-1]:
+        if not isinstance(node, dict) or part not in node:
+            raise UserError(f"--set {assignment}: params.yaml has no key {key}")
+        node = node[part]
+    if not isinstance(node, dict) or (
+        parts[-1] not in node and parts[:-1] not in (["models"], ["codec"])
+    ):
+        raise UserError(f"--set {assignment}: params.yaml has no key {key}")
+    node[parts[-1]] = value

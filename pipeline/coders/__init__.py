@@ -10,7 +10,7 @@ class Coder(Protocol):
     """A codec at one setting, as the bench sees it."""
 
     name: str
-    """Of the operating point, such as ``neural-b100`` or ``opus-12``."""
+    """Of the operating point, such as ``neural-b070`` or ``opus-12``."""
     suffix: str
     """Ending of its files, such as ``.rdc``."""
 

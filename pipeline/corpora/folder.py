@@ -14,6 +14,8 @@ from pipeline.corpora.manifest import FILE_NAME, KINDS, Clip
 
 SOURCE_COLUMNS = ("source", "speaker", "recording", "speaker_or_recording_id")
 """Columns of a manifest that may name the speaker or recording, the first one found counts."""
+ORIGIN_COLUMNS = ("origin", "source_repo")
+"""The same for where a file comes from; without one it is the file's path."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Entry:
     source: str
     language: str
     licence: str
+    origin: str
 
 
 def entries(path: Path) -> list[Entry]:
@@ -58,6 +61,7 @@ def _from_manifest(manifest: Path) -> list[Entry]:
     if "file" not in table:
         raise UserError(f"{manifest}: has no column `file`")
     source_column = next((name for name in SOURCE_COLUMNS if name in table), "file")
+    origin_column = next((name for name in ORIGIN_COLUMNS if name in table), "")
     found = []
     for row in table.to_dict("records"):
         kind = row.get("kind") or guess_kind(row["file"])
@@ -71,6 +75,7 @@ def _from_manifest(manifest: Path) -> list[Entry]:
                 source=row[source_column] or row["file"],
                 language=row.get("language", ""),
                 licence=row.get("licence", ""),
+                origin=row.get(origin_column) or (manifest.parent / row["file"]).as_posix(),
             )
         )
     return found
@@ -82,7 +87,7 @@ def _from_folder(folder: Path) -> list[Entry]:
     for path in files:
         name = path.relative_to(folder).as_posix()
         kind = guess_kind(f"{folder.resolve().name}/{name}")
-        found.append(Entry(path, _flat(name), kind, name, "", ""))
+        found.append(Entry(path, _flat(name), kind, name, "", "", path.as_posix()))
     return found
 
 
@@ -123,7 +128,7 @@ def load(entry: Entry, mono: bool, longest: float) -> tuple[Clip, NDArray[np.flo
         channels=waveform.shape[0],
         seconds=waveform.shape[-1] / rate,
         licence=entry.licence,
-        origin=entry.path.as_posix(),
+        origin=entry.origin,
     )
     return clip, waveform
 

@@ -65,6 +65,8 @@ def training(curves: dict[str, pd.DataFrame], column: str, title: str) -> dict[s
     """One loss over the steps, a colour per model; dashed: on validation segments."""
     figure = go.Figure()
     for index, (model, curve) in enumerate(curves.items()):
+        if column not in curve:
+            continue  # a loss that this model was not trained with
         colour = MODEL_COLOURS[index % len(MODEL_COLOURS)]
         for split, dash in (("train", "solid"), ("valid", "dash")):
             part = curve[curve.split == split]

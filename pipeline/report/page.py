@@ -16,6 +16,7 @@ from pipeline.report import figures, provenance
 KIND_TITLES = {"all": "All kinds", "speech": "Speech", "music": "Music", "general": "General"}
 LOSSES = {
     "kbps": "estimated rate (kbps)",
+    "recon": "reconstruction loss",
     "log_magnitude": "log-magnitude loss",
     "phase": "phase loss",
 }
@@ -53,6 +54,7 @@ def write(
         entropy=tables["entropy"].to_dict("records"),
         coders=coders_table(tables["entropy_coders"]),
         codes=codes_table(tables["codes"]),
+        ablations=ablations_table(summary),
         revision=provenance.revision(),
         versions=provenance.versions(),
         machine=provenance.machine(),
@@ -94,6 +96,29 @@ def points_table(summary: dict[str, Any], curve: pd.DataFrame, kind: str) -> dic
         rows.append({"point": point, "coder": coder, "rates": rates, "scores": scores})
     rows.sort(key=lambda row: row["rates"]["file_kbps"])
     return {"metrics": names, "rows": rows}
+
+
+def ablations_table(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each ablation what it changes, its rate and scores, and those of the whole model.
+
+    Scores are of all kinds where the metric has them, else of speech.
+    """
+    rows = []
+    for ablation in summary["ablations"]:
+        own, whole = (summary["points"][ablation[key]] for key in ("point", "of"))
+        change = [
+            f"{part}.{key} {value}"
+            for part, values in ablation["change"].items()
+            for key, value in values.items()
+        ]
+        scores = []
+        for name in METRICS:
+            kinds = [kind for kind in ("all", "speech") if kind in own["metrics"].get(name, {})]
+            found = (facts["metrics"][name][kinds[0]]["mean"] for facts in (own, whole))
+            scores.append(tuple(found) if kinds else (None, None))
+        rates = tuple(facts["rates"]["all"]["file_kbps"] for facts in (own, whole))
+        rows.append({**ablation, "change": ", ".join(change), "rates": rates, "scores": scores})
+    return rows
 
 
 def coders_table(coders: pd.DataFrame) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pipeline.coders.bench import table_path
 from pipeline.corpora.manifest import FILE_NAME, KINDS
 from pipeline.headline import headline
 from pipeline.metrics import METRICS
-from pipeline.params import Statistics
+from pipeline.params import Params, Statistics
 from pipeline.stage import log, run
 from pipeline.stages.prepare import TEST
 from pipeline.stages.score import SCORES
@@ -73,6 +73,7 @@ def main() -> None:
             for point in points
         },
         "bd_rate": comparisons,
+        "ablations": ablations(settings),
         "unscored": unscored(scores),
         "test": {
             "clips": int(files[files.point == points[0]].shape[0]),
@@ -120,6 +121,19 @@ def quality_of(scores: pd.DataFrame, settings: Statistics, seed: int) -> dict[st
         )
         found = {"mean": float(scored.value.mean()), "low": low, "high": high}
     return {**found, "n_scored": len(scored), "n_total": len(scores)}
+
+
+def ablations(settings: Params) -> list[dict[str, object]]:
+    """Which points differ from which others in what, for the tables that compare them."""
+    return [
+        {
+            "point": f"neural-{name}",
+            "of": f"neural-{model.ablates}",
+            "change": {"loss": model.loss, "adversarial": model.adversarial},
+        }
+        for name, model in settings.models.items()
+        if model.ablates is not None
+    ]
 
 
 def bd_rates(curve: pd.DataFrame, min_overlap: float) -> list[dict[str, object]]:

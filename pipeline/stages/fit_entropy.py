@@ -12,7 +12,7 @@ from codec.files import write_text
 from pipeline import params
 from pipeline.stage import cores, log, run
 from pipeline.stages.prepare import TRAIN, VALID
-from pipeline.stages.train import MODELS, TRAINED
+from pipeline.stages.train import MODELS, trained
 from pipeline.training import entropy
 
 
@@ -20,7 +20,9 @@ def main(name: str) -> None:
     settings = params.load()
     torch.set_num_threads(settings.optimizer.threads or cores())
     torch.manual_seed(settings.seed)
-    codec = checkpoint.load(MODELS / name / TRAINED)
+    codec = checkpoint.load(trained(name, settings.optimizer))
+    # What is judged is what can be released: weights that fit into 16 bits.
+    codec.round_weights()
     fitting = entropy.draw_symbols(codec, TRAIN, settings.entropy.seconds, settings.seed)
     held_out = entropy.draw_symbols(codec, VALID, settings.entropy.seconds, settings.seed)
     seconds = held_out.shape[1] / codec.config.frame_rate
@@ -39,7 +41,7 @@ def main(name: str) -> None:
     log.info("%s: validation %.3f kbps before, %.3f kbps after", name, before, after)
     table = pd.DataFrame([{"model": name, "before_kbps": before, "after_kbps": after}])
     write_text(MODELS / name / "entropy.csv", table.to_csv(index=False, float_format="%.6g"))
-    checkpoint.save(codec, MODELS / name / checkpoint.FILE_NAME)
+    checkpoint.save(codec, MODELS / name / checkpoint.FILE_NAME, half=True)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import check, params
+from pipeline.params import BASE
 from pipeline.report import page
 from pipeline.stage import log, run
 from pipeline.stages.aggregate import CURVE, SUMMARY
-from pipeline.stages.train import BASE, MODELS
+from pipeline.stages.train import MODELS
 
 PAGE = Path("reports/index.html")
 

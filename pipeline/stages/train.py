@@ -1,67 +1,191 @@
-"""train: `base` from scratch, or one model of params.yaml from the base.
+"""train: `base`, or one model of params.yaml from it.
 
-Writes models/<model>/trained.safetensors and the curve in models/<model>/training.csv.
+Writes into models/<model>/ the moving average of the weights at the last step (last.safetensors)
+and at the lowest validation loss (best.safetensors), the curve (training.csv), what was trained for
+how long (training.json), DVCLive's record (live/), and clips to listen to (clips/).
+
+Killed, it goes on from checkpoints/<model>. On several devices or machines:
+`torchrun --nproc-per-node 4 -m pipeline.stages.train MODEL`.
 """
 
+import json
+import os
+import shutil
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
+from lightning.fabric import Fabric
 
-from codec import checkpoint
+from codec import audio, checkpoint
+from codec.chunks import grouped
 from codec.config import CodecConfig
-from codec.model import AudioCodec
+from codec.errors import UserError
+from codec.files import replacing, write_text
+from codec.model import AudioCodec, weights_hash
 from pipeline import params
+from pipeline.corpora import manifest
+from pipeline.params import BASE, Adversarial, Listen, Model, Optimizer, Pretrain
 from pipeline.stage import cores, log, run
 from pipeline.stages.prepare import TRAIN, VALID
-from pipeline.training import loop
+from pipeline.training import loop, resume, watch
 from pipeline.training.data import Segments
+from pipeline.training.objective import Adversary, Objective
 
 MODELS = Path("models")
-BASE = "base"
-TRAINED = "trained.safetensors"
+LAST = "last.safetensors"
+SCRATCH = "scratch"
+
+
+def trained(name: str, settings: Optimizer) -> Path:
+    """The weights that later stages go on with: the last or the best ones, as params say."""
+    return MODELS / name / (LAST if settings.keep == "last" else watch.BEST)
 
 
 def main(name: str) -> None:
     settings = params.load()
+    fabric = processes(settings.optimizer)
     torch.set_num_threads(settings.optimizer.threads or cores())
     torch.manual_seed(settings.seed)
-    loss = settings.loss
+    model: Pretrain | Model
     if name == BASE:
-        codec = AudioCodec(settings.codec.config())
-        beta, steps = settings.pretrain.beta, settings.pretrain.steps
+        model, steps, loss = settings.pretrain, settings.pretrain.steps, settings.loss
+        config, adversarial = settings.codec.config(), settings.adversarial
     else:
-        model = settings.models[name]
-        codec = from_base(settings.config_of(name))
-        beta, steps = model.beta, settings.train.steps
-        if model.gamma is not None:
-            loss = loss.model_copy(update={"gamma": model.gamma})
-    rate, channels = codec.config.sample_rate, codec.config.channels
+        model, steps, loss = settings.models[name], settings.train.steps, settings.loss_of(name)
+        config, adversarial = settings.config_of(name), settings.adversarial_of(name)
+    codec = started(config, model.init, trained(BASE, settings.optimizer))
     # Whole frames, so that the decoded segment is as long as the segment.
-    frames = round(settings.optimizer.segment_seconds * codec.config.frame_rate)
-    size = frames * codec.config.hop
+    frames = round(settings.optimizer.segment_seconds * config.frame_rate)
+    size = (config.sample_rate, config.channels, frames * config.hop)
     weights = sum(parameter.numel() for parameter in codec.parameters())
-    log.info("%s: beta %g, %d steps, %.2f million parameters", name, beta, steps, weights / 1e6)
-    curve = loop.train(
-        codec,
-        loop.Objective(loss, beta),
-        settings.optimizer,
-        steps,
-        Segments(TRAIN, rate, channels, size, [settings.seed, *name.encode()]),
-        Segments(VALID, rate, channels, size, [settings.seed]),
+    log.info(
+        "%s: from %s, beta %g, %d steps, %.2f million parameters, on %s",
+        name, model.init, model.beta, steps, weights / 1e6, device_name(fabric),
+    )  # fmt: skip
+    folder, target = resume.FOLDER / name, MODELS / name
+    at = [round(part * steps) for part in settings.listen.at]
+    with resume.locked(folder, fabric.is_global_zero):
+        plan = loop.Plan(
+            codec=codec,
+            objective=Objective(loss, model.beta, config.sample_rate),
+            adversary=adversary(adversarial),
+            balanced=loss.balanced,
+            settings=settings.optimizer,
+            steps=steps,
+            training=Segments(TRAIN, *size, [settings.seed, *name.encode()], settings.augment),
+            validation=Segments(VALID, *size, [settings.seed]),
+            folder=folder,
+            fingerprint=resume.fingerprint(
+                name, model.beta, steps, settings.seed, config.model_dump(), loss.model_dump(),
+                adversarial.model_dump(), settings.augment.model_dump(),
+                settings.optimizer.model_dump(), fabric.world_size,
+                weights_hash(config, codec.state_dict()).hex(),
+                data=[TRAIN / manifest.FILE_NAME, VALID / manifest.FILE_NAME],
+            ),
+            watcher=watch.Record(
+                folder, originals(VALID, config, settings.listen), at, config.sample_rate
+            ),
+        )  # fmt: skip
+        result = loop.train(plan, fabric)
+        if not fabric.is_global_zero:
+            return
+        write_text(target / "training.csv", result.curve.to_csv(index=False, float_format="%.6g"))
+        samples = settings.optimizer.batch_size * fabric.world_size * size[2]
+        facts = {
+            "init": model.init,
+            "beta": model.beta,
+            "steps": steps,
+            "parameters": weights,
+            "audio_hours": round(steps * samples / config.sample_rate / 3600, 3),
+            "device": device_name(fabric),
+            "processes": fabric.world_size,
+            "precision": settings.optimizer.precision,
+            "hours": round(result.seconds / 3600, 4),
+            "torch": version("torch"),
+        }
+        write_text(target / "training.json", json.dumps(facts, indent=1) + "\n")
+        checkpoint.save(result.codec, target / LAST)
+        with replacing(target / watch.BEST) as scratch:
+            shutil.copyfile(folder / watch.BEST, scratch)
+        for part in (watch.LIVE, watch.CLIPS):
+            shutil.rmtree(target / part, ignore_errors=True)
+            shutil.move(folder / part, target / part)
+        shutil.rmtree(folder)
+
+
+def processes(settings: Optimizer) -> Fabric:
+    """One process on one device, or those that torchrun started."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    fabric = Fabric(
+        accelerator=settings.accelerator,
+        devices=local,
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
+        precision=settings.precision,
     )
-    loop.write_curve(curve, MODELS / name / "training.csv")
-    checkpoint.save(codec, MODELS / name / TRAINED)
+    fabric.launch()
+    return fabric
 
 
-def from_base(config: CodecConfig) -> AudioCodec:
-    """The trained base; with another quantizer, its encoder and decoder and a new prior."""
-    base = checkpoint.load(MODELS / BASE / TRAINED)
-    if config == base.config:
-        return base
+def device_name(fabric: Fabric) -> str:
+    """The GPU's name, or how many processors there are."""
+    if fabric.device.type == "cuda":
+        return torch.cuda.get_device_name(fabric.device)
+    return f"{torch.get_num_threads()} CPU cores"
+
+
+def adversary(settings: Adversarial) -> Adversary | None:
+    """The discriminator that params ask for."""
+    if not settings.enabled:
+        return None
+    weights = {"adversarial": settings.weight, "features": settings.features}
+    return Adversary.build(settings.width, settings.learning_rate, weights)
+
+
+def started(config: CodecConfig, init: str, base: Path) -> AudioCodec:
+    """A codec to train: new (``scratch``), or with the weights of a model.
+
+    That model is the one of the file ``base``, a released one, or one of a path. With another
+    quantizer it gives encoder and decoder, and quantizer and prior are new.
+    """
     codec = AudioCodec(config)
-    codec.encoder.load_state_dict(base.encoder.state_dict())
-    codec.decoder.load_state_dict(base.decoder.state_dict())
+    if init == SCRATCH:
+        return codec
+    path = base if init == BASE else checkpoint.find(init)
+    found = checkpoint.load(path)
+    fields: dict[str, Any] = found.config.model_dump()
+    wanted: dict[str, Any] = config.model_dump()
+    quantizer = {"quantizer", "codebooks", "codebook_size"}
+    if found.config == config:
+        codec.load_state_dict(found.state_dict())
+        return codec
+    for key in sorted(fields.keys() - quantizer):
+        if fields[key] != wanted[key]:
+            raise UserError(
+                f"{params.FILE}: init {init}: {path} has {key} {fields[key]}, and codec in "
+                f"{params.FILE} {wanted[key]}; make them the same, or start from {SCRATCH}"
+            )
+    codec.encoder.load_state_dict(found.encoder.state_dict())
+    codec.decoder.load_state_dict(found.decoder.state_dict())
     return codec
+
+
+def originals(split: Path, config: CodecConfig, settings: Listen) -> dict[str, torch.Tensor]:
+    """(channels, samples) of the first clips of each kind in turn, cut to whole frames."""
+    clips = manifest.read(split)
+    kinds = [[clip for clip in clips if clip.kind == kind] for kind in manifest.KINDS]
+    turns = [kind[turn] for turn in range(settings.clips) for kind in kinds if turn < len(kind)]
+    found = {}
+    for clip in turns[: settings.clips]:
+        waveform, rate = audio.read(split / clip.file)
+        resampled = torch.from_numpy(audio.resample(waveform, rate, config.sample_rate))
+        frames = min(round(settings.seconds * config.frame_rate), resampled.shape[-1] // config.hop)
+        if frames:
+            found[clip.name] = grouped(resampled, config.channels)[0, :, : frames * config.hop]
+    return found
 
 
 if __name__ == "__main__":

@@ -1,125 +1,289 @@
-"""The training loop: encoder, prior and decoder jointly on one loss."""
+"""The training loop: encoder, prior and decoder jointly on one loss, read from top to bottom."""
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-from codec.losses import MultiScaleSTFTLoss
+from codec import range_coder
 from codec.model import AudioCodec
-from codec.quantizer import commitment_loss
-from pipeline.params import Loss, Optimizer
+from pipeline.params import Optimizer
 from pipeline.stage import log
+from pipeline.training import resume
+from pipeline.training.balancer import Balancer
 from pipeline.training.data import Segments
+from pipeline.training.objective import Adversary, Objective
+from pipeline.training.watch import Watcher
 
 LOG_EVERY = 25
-VALIDATIONS = 8
 FINAL_LEARNING_RATE = 0.05
 VALIDATION_SEGMENTS = 32
 
 
 @dataclass
-class Losses:
-    """The terms of L = L_recon + β·L_rate + γ·L_commit for one batch, each a scalar."""
+class Plan:
+    """What is trained, on what, for how long."""
 
-    log_magnitude: Tensor
-    phase: Tensor
-    kbps: Tensor
-    commitment: Tensor
-    total: Tensor
-
-    def row(self) -> dict[str, float]:
-        return {name: float(value.detach()) for name, value in vars(self).items()}
-
-
-class Objective:
-    """The loss of a codec on a batch; β is per kbps, and so the same for any frame rate."""
-
-    def __init__(self, loss: Loss, beta: float) -> None:
-        self.stft = MultiScaleSTFTLoss(loss.stft_scales)
-        self.loss = loss
-        self.beta = beta
-
-    def __call__(self, codec: AudioCodec, waveform: Tensor) -> Losses:
-        out = codec(waveform)
-        log_magnitude, phase = self.stft(waveform, out.waveform)
-        commitment = commitment_loss(out.latent, out.codes)
-        reconstruction = log_magnitude + self.loss.phase_weight * phase
-        total = reconstruction + self.beta * out.kbps + self.loss.gamma * commitment
-        return Losses(log_magnitude, phase, out.kbps, commitment, total)
+    codec: AudioCodec
+    objective: Objective
+    adversary: Adversary | None
+    balanced: bool
+    settings: Optimizer
+    steps: int
+    training: Segments
+    validation: Segments
+    folder: Path
+    """Where the state is kept while training runs."""
+    fingerprint: str
+    """A state of another fingerprint is of another training, and left alone."""
+    watcher: Watcher = field(default_factory=Watcher)
+    validations: int = 8
+    """How often, evenly spread, the averaged codec is validated."""
 
 
-def train(
-    codec: AudioCodec,
-    objective: Objective,
-    settings: Optimizer,
-    steps: int,
-    training: Segments,
-    validation: Segments,
-) -> pd.DataFrame:
-    """Train ``codec`` in place for ``steps``; return the curve.
+def train(plan: Plan, fabric: Fabric) -> "Result":
+    """Train to the end, from the state in ``plan.folder`` where there is one.
 
-    One row per 25 steps with the means of the losses since the last row (``split`` train), and
-    some rows of ``split`` valid, always on the same segments.
+    The curve has one row per 25 steps with the means since the last row (``split`` train), and
+    some rows of ``split`` valid, of the averaged codec and always on the same segments.
     """
-    prior = list(codec.prior.parameters())
-    networks = [*codec.encoder.parameters(), *codec.decoder.parameters()]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": networks, "peak": settings.learning_rate, "weight_decay": 0.01},
-            {"params": prior, "peak": settings.prior_learning_rate, "weight_decay": 0.0},
-        ],
-        lr=settings.learning_rate,
-        betas=(0.9, 0.95),
+    settings, objective = plan.settings, plan.objective
+    # What the processes do together is one batch: each takes its part of the same draw.
+    size = settings.batch_size * fabric.world_size
+    first = settings.batch_size * fabric.global_rank
+    part = slice(first, first + settings.batch_size)
+    codec, optimizer = fabric.setup(plan.codec, _optimizer(plan.codec, settings))
+    objective = objective.to(fabric.device)
+    average = AveragedModel(plan.codec, avg_fn=_averaging(settings.average), use_buffers=True)
+    averaged = cast(AudioCodec, average.module)
+    balancer = Balancer(
+        dict(objective.weights),
+        plan.balanced,
+        over_processes=lambda norm: cast(Tensor, fabric.all_reduce(norm)),
     )
-    held_out = validation.batch(VALIDATION_SEGMENTS)
-    validate_at = {round(steps * part / VALIDATIONS) for part in range(1, VALIDATIONS + 1)}
-    rows: list[dict[str, object]] = []
-    recent: list[dict[str, float]] = []
-    started, reported = time.monotonic(), 0
-    for step in range(1, steps + 1):
+    adversary = plan.adversary
+    if adversary is not None:
+        balancer.weights |= adversary.weights
+        adversary.network, adversary.optimizer = fabric.setup(
+            adversary.network, adversary.optimizer
+        )
+    watcher = plan.watcher if fabric.is_global_zero else Watcher()
+    held_out = plan.validation.batch(VALIDATION_SEGMENTS).to(fabric.device)
+    every = plan.steps / max(1, plan.validations)
+    validate_at = {round(every * number) for number in range(1, plan.validations + 1)}
+
+    run = _Run(codec, optimizer, average, adversary, balancer, plan.training)
+    state = resume.load(plan.folder / resume.STATE, plan.fingerprint)
+    if state is not None:
+        run.restore(state)
+        fabric.print(f"going on after step {run.step} of {plan.steps}")
+    watcher.begin(run.rows)
+    clock = reported = saved = time.monotonic()
+    reported_step = run.step
+
+    def drawn() -> str:
+        return ", ".join(plan.training.drawn())
+
+    for step in range(run.step + 1, plan.steps + 1):
+        run.step = step
+        rate = schedule(step, plan.steps, settings.warmup_steps)
         for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * schedule(step, steps, settings.warmup_steps)
-        losses = objective(codec.train(), training.batch(settings.batch_size))
-        if not torch.isfinite(losses.total):
-            raise RuntimeError(f"step {step}: the loss is not finite: {losses.row()}")
+            group["lr"] = group["peak"] * rate
+        batch = plan.training.batch(size, part=part).to(fabric.device)
+
+        # The codec. Distances are taken at a copy of the decoded waveform that begins a graph of
+        # its own: their gradients meet there, are balanced, and go on through the codec as one.
+        out = codec.train()(batch)
+        heard = out.waveform.detach().requires_grad_()
+        distances = objective.distances(batch, heard)
+        row = objective.summary(distances, out)
+
+        if adversary is not None:
+            lesson = adversary.lesson(batch, heard)
+            adversary.optimizer.zero_grad(set_to_none=True)
+            fabric.backward(lesson)
+            adversary.optimizer.step()
+            opinion = adversary.opinion(batch, heard)
+            distances |= opinion
+            row |= {name: value.item() for name, value in opinion.items()}
+            row |= {"discriminator": lesson.item()}
+
+        if not all(math.isfinite(value) for value in row.values()):
+            raise RuntimeError(f"step {step}: a loss is not finite: {row}; batch: {drawn()}")
+        gradient, shares = balancer.gradient(distances, heard)
+        at_output = (out.waveform * gradient).sum()
         optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
-        torch.nn.utils.clip_grad_norm_([*networks, *prior], settings.gradient_clip)
-        optimizer.step()
-        recent.append(losses.row())
-        if step % LOG_EVERY == 0 or step == steps:
-            means = {name: float(np.mean([row[name] for row in recent])) for name in recent[0]}
-            rows.append({"step": step, "split": "train", **means})
-            recent.clear()
-        if step in validate_at:
-            rows.append({"step": step, "split": "valid", **validate(codec, objective, held_out)})
-            elapsed = time.monotonic() - started
-            heard = (step - reported) * settings.batch_size * settings.segment_seconds
-            log.info(
-                "step %d of %d: %s, %.0f s of audio per s",
-                step,
-                steps,
-                _say(rows[-1]),
-                heard / elapsed,
+        fabric.backward(at_output + objective.rest(out))
+        norm = float(
+            cast(
+                Tensor,
+                fabric.clip_gradients(
+                    codec, optimizer, max_norm=settings.gradient_clip, error_if_nonfinite=False
+                ),
             )
-            started, reported = time.monotonic(), step
-    return pd.DataFrame(rows)
+        )
+        if not math.isfinite(norm):
+            raise RuntimeError(f"step {step}: the gradient is not finite; batch: {drawn()}")
+        optimizer.step()
+        average.update_parameters(plan.codec)
+
+        row |= {f"share_{name}": share for name, share in shares.items()}
+        run.recent.append(row | {"gradient": norm})
+        if step % LOG_EVERY == 0 or step == plan.steps:
+            watcher.row(run.keep("train", run.means()))
+        if step in validate_at:
+            found = validate(averaged, objective, held_out)
+            watcher.row(run.keep("valid", found))
+            best = found["total"] < run.best
+            run.best = min(run.best, found["total"])
+            watcher.validated(step, averaged, best)
+            seconds = (step - reported_step) * size * settings.segment_seconds
+            speed = seconds / (time.monotonic() - reported)
+            log.info("step %d of %d: %s, %.0f s of audio per s",
+                     step, plan.steps, _say(found), speed)  # fmt: skip
+            reported, reported_step = time.monotonic(), step
+        run.seconds, clock = run.seconds + time.monotonic() - clock, time.monotonic()
+        if clock - saved > settings.save_seconds:
+            if fabric.is_global_zero:
+                resume.save(plan.folder / resume.STATE, run.state(plan.fingerprint))
+            saved = clock
+
+    return Result(averaged.cpu(), pd.DataFrame(run.rows), run.seconds)
+
+
+@dataclass
+class Result:
+    """What training gives."""
+
+    codec: AudioCodec
+    """With the moving average of the weights."""
+    curve: pd.DataFrame
+    seconds: float
+    """That training took, without what a kill threw away."""
+
+
+class _Run:
+    """All that changes while training, so that all of it is saved and restored."""
+
+    def __init__(
+        self,
+        codec: nn.Module,
+        optimizer: Any,
+        average: AveragedModel,
+        adversary: Adversary | None,
+        balancer: Balancer,
+        training: Segments,
+    ) -> None:
+        self.parts: dict[str, Any] = {"codec": codec, "optimizer": optimizer, "average": average}
+        if adversary is not None:
+            self.parts |= {
+                "discriminator": adversary.network,
+                "discriminator_optimizer": adversary.optimizer,
+            }
+        self.balancer = balancer
+        self.training = training
+        self.step = 0
+        self.best = math.inf
+        self.seconds = 0.0
+        self.rows: list[dict[str, object]] = []
+        self.recent: list[dict[str, float]] = []
+
+    def means(self) -> dict[str, float]:
+        """Means of the steps since the last call."""
+        recent, self.recent = self.recent, []
+        return {name: float(np.mean([one[name] for one in recent])) for name in recent[0]}
+
+    def keep(self, split: str, values: dict[str, float]) -> dict[str, object]:
+        """Add a row to the curve, and give it back."""
+        row: dict[str, object] = {"step": self.step, "split": split, **values}
+        self.rows.append(row)
+        return row
+
+    def state(self, fingerprint: str) -> dict[str, Any]:
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return {
+            "fingerprint": fingerprint,
+            "step": self.step,
+            "best": self.best,
+            "seconds": self.seconds,
+            "rows": self.rows,
+            "recent": self.recent,
+            "norms": self.balancer.norms,
+            "counts": self.balancer.counts,
+            "data": self.training.rng.bit_generator.state,
+            "random": torch.get_rng_state(),
+            "random_cuda": cuda,
+            **{name: part.state_dict() for name, part in self.parts.items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        self.step, self.best, self.seconds = state["step"], state["best"], state["seconds"]
+        self.rows, self.recent = state["rows"], state["recent"]
+        self.balancer.norms, self.balancer.counts = state["norms"], state["counts"]
+        self.training.rng.bit_generator.state = state["data"]
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"]:
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+
+
+def _optimizer(codec: AudioCodec, settings: Optimizer) -> torch.optim.Optimizer:
+    """AdamW; the prior's few scalars learn faster, and without decay."""
+    networks = [*codec.encoder.parameters(), *codec.decoder.parameters()]
+    groups = [
+        {"params": networks, "peak": settings.learning_rate, "weight_decay": 0.01},
+        {
+            "params": list(codec.prior.parameters()),
+            "peak": settings.prior_learning_rate,
+            "weight_decay": 0.0,
+        },
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95))
+
+
+def _averaging(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Moving average whose memory grows to 1 / (1 - decay) steps, but not beyond the past."""
+
+    def averaged(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+        if not old.is_floating_point():
+            return new
+        past = int(count)
+        return old.lerp(new, 1 - min(decay, (1 + past) / (10 + past)))
+
+    return averaged
 
 
 @torch.no_grad()
 def validate(codec: AudioCodec, objective: Objective, held_out: Tensor) -> dict[str, float]:
-    """Mean losses on segments that training never sees."""
+    """Mean losses on segments that training never sees, and the kbps of their real bits."""
     codec.eval()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[held_out.device] if held_out.is_cuda else []):
         torch.manual_seed(0)
-        batches = [objective(codec, batch).row() for batch in held_out.split(8)]
-    return {name: float(np.mean([row[name] for row in batches])) for name in batches[0]}
+        rows = []
+        for batch in held_out.split(8):
+            out = codec(batch)
+            rows.append(objective.summary(objective.distances(batch, out.waveform), out))
+    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return means | {"coded_kbps": coded_kbps(codec, held_out)}
+
+
+@torch.no_grad()
+def coded_kbps(codec: AudioCodec, waveform: Tensor) -> float:
+    """kbps of (batch, channels, samples) as one payload of the range coder, tables frozen now."""
+    symbols = codec.quantizer.quantize(codec.encoder(waveform).float())
+    rows = symbols.transpose(0, 1).flatten(1).cpu().numpy()
+    seconds = waveform.shape[0] * waveform.shape[-1] / codec.config.sample_rate
+    return 8 * len(range_coder.encode(rows, codec.prior.freeze())) / seconds / 1000
 
 
 def schedule(step: int, steps: int, warmup: int) -> float:
@@ -130,14 +294,9 @@ def schedule(step: int, steps: int, warmup: int) -> float:
     return FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _say(row: dict[str, object]) -> str:
+def _say(row: dict[str, float]) -> str:
     return ", ".join(
-        f"{name} {row[name]:.3g}" for name in ("total", "log_magnitude", "phase", "kbps")
+        f"{name} {value:.3g}"
+        for name, value in row.items()
+        if name not in ("commitment", "gradient")
     )
-
-
-def write_curve(curve: pd.DataFrame, path: Path) -> None:
-    """The curve as a table; columns without a value for a row stay empty."""
-    from codec.files import write_text
-
-    write_text(path, curve.to_csv(index=False, float_format="%.6g"))

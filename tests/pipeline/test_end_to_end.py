@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -34,11 +35,14 @@ TINY = [
     "optimizer.segment_seconds=0.5",
     "optimizer.warmup_steps=2",
     "loss.stft_scales=[512, 1024]",
+    "pretrain.init=scratch",
     "pretrain.steps=12",
     "train.steps=8",
     "layers={}",
     "models={low: {beta: 1.0}, high: {beta: 0.0}, "
-    "rvq: {beta: 0.0, gamma: 0.25, codec: {quantizer: residual, codebooks: 3, codebook_size: 16}}}",
+    "rvq: {beta: 0.0, loss: {gamma: 0.25}, "
+    "codec: {quantizer: residual, codebooks: 3, codebook_size: 16}}, "
+    "mse: {beta: 0.0, ablates: high, loss: {log_magnitude: 0.0, phase: 0.0, mse: 1000.0}}}",
     "layers={rvq-q1: {model: rvq, codebooks: 1}}",
     "entropy.steps=20",
     "entropy.seconds=4.0",
@@ -63,6 +67,10 @@ class Project:
         for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
             shutil.copy(ROOT / name, folder / name)
         subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+        who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+        subprocess.run(
+            ["git", *who, "commit", "-q", "--allow-empty", "-m", "start"], cwd=folder, check=True
+        )
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
         environment = {
@@ -104,7 +112,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_summary_has_every_point_metric_and_kind(project: Project) -> None:
     summary = project.summary()
     assert list(summary["points"]) == [
-        "neural-high", "neural-low", "neural-rvq", "neural-rvq-q1", "opus-24", "opus-6",
+        "neural-high", "neural-low", "neural-mse", "neural-rvq", "neural-rvq-q1", "opus-24",
+        "opus-6",
     ]  # fmt: skip
 
     for point, facts in summary["points"].items():
@@ -163,6 +172,16 @@ def test_training_curves_and_the_entropy_model_s_gain_are_written(project: Proje
     assert set(curve.split) == {"train", "valid"}
     assert curve.step.max() == 12
     assert np.isfinite(curve.total).all()
+    facts = json.loads((project.folder / "models" / "high" / "training.json").read_text())
+    assert (facts["init"], facts["steps"], facts["beta"]) == ("base", 8, 0.0)
+    assert facts["audio_hours"] == pytest.approx(8 * 2 * 0.5 / 3600, abs=1e-3)
+    assert facts["hours"] > 0
+    # What to watch and to listen to, and nothing left to go on from.
+    live = json.loads((project.folder / "models" / "high" / "live" / "metrics.json").read_text())
+    assert live["step"] == 8
+    clips = {path.stem[-8:] for path in (project.folder / "models/high/clips").glob("*.flac")}
+    assert clips == {"original", "p-000004", "p-000008"}
+    assert not list((project.folder / "checkpoints").iterdir())
     for model in ("low", "high", "rvq"):
         gain = pd.read_csv(project.folder / "models" / model / "entropy.csv").iloc[0]
         assert gain.after_kbps < gain.before_kbps
@@ -180,6 +199,18 @@ def test_codes_are_described_and_coded_in_four_ways(project: Project) -> None:
         codes = pd.read_csv(project.folder / "models" / model / "codes.csv")
         assert len(codes) == (3 if model == "rvq" else 8)
         assert (codes.entropy <= np.log2(codes.in_use) + 1e-3).all()
+
+
+def test_an_ablation_stands_beside_the_curve_and_not_in_it(project: Project) -> None:
+    curve = pd.read_csv(project.folder / "reports" / "rd.csv")
+    assert set(curve[curve.point == "neural-mse"].coder) == {"ablation"}
+    (ablation,) = project.summary()["ablations"]
+    assert (ablation["point"], ablation["of"]) == ("neural-mse", "neural-high")
+    html = (project.folder / "reports" / "index.html").read_text()
+    assert "loss.log_magnitude 0.0, loss.mse 1000.0, loss.phase 0.0" in html
+    columns = set(pd.read_csv(project.folder / "models" / "mse" / "training.csv").columns)
+    assert "mse" in columns
+    assert "phase" not in columns
 
 
 class Links(HTMLParser):
@@ -269,6 +300,66 @@ def test_a_trained_model_codes_any_file(project: Project) -> None:
     back, rate = audio.read(project.folder / "back.flac")
     assert (rate, back.shape) == (32_000, (2, 24_640))
     assert json.loads(done.stdout)["channels"] == 2
+
+
+def test_a_trainer_killed_at_any_moment_goes_on(project: Project, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(project.folder, copy, ignore=shutil.ignore_patterns(".dvc", ".prefect"))
+    params.change(["train.steps=60", "optimizer.save_seconds=0.0001"], copy / "params.yaml")
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "pipeline.stages.train", "low"]
+    subprocess.run(command, cwd=copy, env=environment, check=True, capture_output=True)
+    whole = (copy / "models/low/training.csv").read_text()
+    weights = (copy / "models/low/last.safetensors").read_bytes()
+    for name in ("training.csv", "last.safetensors"):
+        (copy / "models/low" / name).unlink()
+    kills = 0
+    while not (copy / "models/low/training.csv").exists():
+        state = copy / "checkpoints/low/state.pt"
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        trainer = subprocess.Popen(command, cwd=copy, env=environment, stdout=subprocess.DEVNULL)
+        while trainer.poll() is None and kills < 3:
+            if state.exists() and state.stat().st_mtime_ns > before:
+                trainer.kill()
+                kills += 1
+                break
+            time.sleep(0.005)
+        assert trainer.wait() in (0, -9)
+    assert kills >= 1
+    assert (copy / "models/low/training.csv").read_text() == whole
+    assert (copy / "models/low/last.safetensors").read_bytes() == weights
+
+
+def test_a_benched_model_is_released_with_its_card(project: Project) -> None:
+    name, weights = "general-24k-b050", project.folder / "codec" / "weights"
+    before = {path: path.read_bytes() for path in weights.iterdir()}
+    done = project.rdcodec("release", "rvq", "--name", name)
+    assert done.returncode == 0, done.stderr
+    card = (weights / f"{name}.md").read_text()
+    kbps = project.summary()["points"]["neural-rvq"]["rates"]["all"]["file_kbps"]
+    for fact in (
+        f"| neural-rvq | {kbps:.2f} |", "| neural-rvq-q1 |", "| opus-24 |", "libopus 1.6.1",
+        "residual, 3 codebooks of 16", "from scratch, 20 steps on 0.0 hours",
+        "| speech | synthetic |",
+    ):  # fmt: skip
+        assert fact in card, fact
+    assert (weights / f"{name}.safetensors").read_bytes() == (
+        project.folder / "models/rvq/model.safetensors"
+    ).read_bytes()
+    listed = project.rdcodec("models").stdout
+    assert f"{name}  {kbps:.3g}" in listed.replace("0 kbps", " kbps")
+    assert ", the default; card: " in listed
+    # Without a name it is the one that is taken, and a start for training.
+    audio.write(project.folder / "b.wav", tone(0.5, 16_000), 16_000)
+    assert project.rdcodec("encode", "b.wav", "b.rdc").returncode == 0
+    assert json.loads(project.rdcodec("info", "b.rdc", "--json").stdout)["codebooks"] == 3
+    done = project.rdcodec("release", "nothing", "--name", "x")
+    assert done.returncode == 2
+    assert "nothing: not a model that was trained and scored here" in done.stderr
+    for path in weights.iterdir():
+        path.unlink()
+    for path, data in before.items():
+        path.write_bytes(data)
 
 
 def test_a_failing_stage_fails_the_run_and_leaves_the_rest(project: Project) -> None:

@@ -32,8 +32,8 @@ def test_the_project_s_own_params_are_valid_and_explained(file: Path) -> None:
     ("assignment", "message"),
     [
         (
-            "models.b100={beta: -0.1}",
-            r"models\.b100\.beta: .*greater than or equal to 0, not -0\.1",
+            "models.b070={beta: -0.1}",
+            r"models\.b070\.beta: .*greater than or equal to 0, not -0\.1",
         ),
         ("train.steps=many", r"train\.steps: .*valid integer.*'many'"),
         ("train.steps=1.5", r"train\.steps: .*valid integer"),
@@ -46,11 +46,15 @@ def test_the_project_s_own_params_are_valid_and_explained(file: Path) -> None:
         ("codec.preset=best", r"codec\.preset: no preset 'best'"),
         ("models.rvq.codec={quantizer: scalar}", r"layers\.rvq-q2\.model: rvq has no codebooks"),
         (
-            "models.b100={beta: 1.0, codec: {quantizer: residual, codebooks: 0}}",
-            r"models\.b100\.codec: codebooks: ",
+            "models.b070={beta: 1.0, codec: {quantizer: residual, codebooks: 0}}",
+            r"models\.b070\.codec: codebooks: ",
         ),
         ("layers.rvq-q2={model: none, codebooks: 1}", r"layers\.rvq-q2\.model: there is no model"),
         ("layers.rvq-q2={model: rvq, codebooks: 9}", r"layers\.rvq-q2\.codebooks: rvq has 8"),
+        ("models.b070={beta: 1.0, loss: {phase: -1.0}}", r"models\.b070\.loss: phase: "),
+        ("models.b070={beta: 1.0, loss: {fase: 1.0}}", r"models\.b070\.loss: fase: unknown key"),
+        ("models.b070={beta: 1.0, ablates: b1}", r"models\.b070\.ablates: there is no model 'b1'"),
+        ("listen.at=[2.0]", r"listen\.at\.0: .*less than or equal to 1"),
         ("models.rvq-q2={beta: 1.0}", r"layers\.rvq-q2: a model has that name already"),
         ("models.b0.5={beta: 0.5}", r"no key models\.b0\.5"),
         ("models.B={beta: 0.5}", r"models: 'B' is no model name"),
@@ -127,3 +131,38 @@ def test_any_possible_value_arrives(tmp_path_factory: pytest.TempPathFactory, st
     params.change([f"train.steps={steps}", f"pretrain.beta={beta!r}"], path)
     found = params.load(path)
     assert (found.train.steps, found.pretrain.beta) == (steps, beta)
+
+
+def test_every_variant_applies_and_says_what_it_is(file: Path) -> None:
+    before = file.read_text()
+    assert {"mse", "no-phase", "no-balancer", "no-adversarial", "release"} <= set(params.variants())
+    for name, about in params.variants().items():
+        params.change([], file, [name])
+        assert file.read_text() != before
+        params.load(file)
+        assert about.endswith(".")
+        file.write_text(before)
+
+
+def test_ablations_change_what_they_name_and_nothing_else(file: Path) -> None:
+    params.change(["seed=3"], file, ["no-phase", "adversarial", "no-adversarial"])
+    found = params.load(file)
+    assert found.seed == 3
+    assert found.loss_of("no-phase") == found.loss.model_copy(update={"phase": 0.0})
+    assert found.adversarial_of("no-phase").enabled
+    assert not found.adversarial_of("no-adversarial").enabled
+    assert found.models["no-phase"].beta == found.models["b070"].beta
+    assert found.points()["neural-no-phase"] == "ablation"
+    assert "# samples; window sizes of" in file.read_text()
+
+
+def test_a_variant_may_be_a_file_and_delete_models(file: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("layers: {rvq-q2: null}\nmodels: {b030: null, own: {beta: 0.5}}\n")
+    before = params.load(file)
+    params.change([], file, [str(mine)])
+    found = params.load(file)
+    assert set(found.models) == set(before.models) - {"b030"} | {"own"}
+    assert set(found.layers) == set(before.layers) - {"rvq-q2"}
+    with pytest.raises(UserError, match="--variant nothing: there are adversarial, "):
+        params.change([], file, ["nothing"])

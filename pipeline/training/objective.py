@@ -1,0 +1,104 @@
+"""The losses of a codec on a batch, and how each of them reaches the networks."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from codec.discriminators import (
+    MultiScaleSTFTDiscriminator,
+    adversarial_loss,
+    discriminator_loss,
+    feature_matching_loss,
+)
+from codec.losses import MultiScaleMelLoss, MultiScaleSTFTLoss
+from codec.network import TrainingOutput
+from codec.quantizer import commitment_loss
+from pipeline.params import Loss
+
+
+class Objective(nn.Module):
+    """L = L_recon + β·L_rate + γ·L_commit.
+
+    L_rate is in kbps, and so means the same for any frame rate, or in bits per sample of one
+    channel.
+
+    L_recon is a weighted sum of the terms whose weight in ``loss`` is not 0: distances of decoded
+    audio to the original, and, where a discriminator is given, what it says of decoded audio.
+    """
+
+    def __init__(self, loss: Loss, beta: float, sample_rate: int) -> None:
+        super().__init__()
+        self.beta, self.gamma = beta, loss.gamma
+        self.kbps_per_unit = 1.0 if loss.rate_unit == "kbps" else sample_rate / 1000
+        self.weights = {
+            "log_magnitude": loss.log_magnitude,
+            "phase": loss.phase,
+            "mel": loss.mel,
+            "mse": loss.mse,
+        }
+        self.stft = MultiScaleSTFTLoss(loss.stft_scales)
+        self.mel = MultiScaleMelLoss(sample_rate)
+
+    def distances(self, reference: Tensor, decoded: Tensor) -> dict[str, Tensor]:
+        """All distances of positive weight, scalars, of (batch, channels, samples) waveforms."""
+        wanted = {name for name, weight in self.weights.items() if weight}
+        found = {}
+        if wanted & {"log_magnitude", "phase"}:
+            found["log_magnitude"], found["phase"] = self.stft(reference, decoded)
+        if "mel" in wanted:
+            found["mel"] = self.mel(reference, decoded)
+        if "mse" in wanted:
+            found["mse"] = (reference - decoded).square().mean()
+        return {name: value for name, value in found.items() if name in wanted}
+
+    def rest(self, out: TrainingOutput) -> Tensor:
+        """β·L_rate + γ·L_commit: the terms that are no distances of waveforms."""
+        return self.beta * self.rate(out) + self.gamma * commitment_loss(out.latent, out.codes)
+
+    def rate(self, out: TrainingOutput) -> Tensor:
+        """L_rate in the unit that β goes with."""
+        return out.kbps / self.kbps_per_unit
+
+    @torch.no_grad()
+    def summary(self, distances: dict[str, Tensor], out: TrainingOutput) -> dict[str, float]:
+        """The numbers of a step: distances, ``recon`` (their weighted sum), rate, commitment, L.
+
+        What a discriminator adds to L is not in them.
+        """
+        found = {name: value.item() for name, value in distances.items()}
+        recon = sum(self.weights[name] * value for name, value in found.items())
+        commitment = commitment_loss(out.latent, out.codes).item()
+        total = recon + self.beta * self.rate(out).item() + self.gamma * commitment
+        kbps = out.kbps.item()
+        return found | {"recon": recon, "kbps": kbps, "commitment": commitment, "total": total}
+
+
+@dataclass
+class Adversary:
+    """A discriminator in training, and the weights of what it says in the codec's loss."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    weights: dict[str, float]
+
+    @classmethod
+    def build(cls, width: int, learning_rate: float, weights: dict[str, float]) -> "Adversary":
+        """A new discriminator with its optimizer."""
+        network = MultiScaleSTFTDiscriminator(width)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, betas=(0.8, 0.99))
+        return cls(network, optimizer, weights)
+
+    def lesson(self, reference: Tensor, decoded: Tensor) -> Tensor:
+        """The discriminator's own loss on recordings and decoded audio."""
+        return discriminator_loss(self.network(reference)[0], self.network(decoded.detach())[0])
+
+    def opinion(self, reference: Tensor, decoded: Tensor) -> dict[str, Tensor]:
+        """Terms of the codec's loss: decoded audio should be judged as recordings are."""
+        with torch.no_grad():
+            _, real = self.network(reference)
+        judged, features = self.network(decoded)
+        return {
+            "adversarial": adversarial_loss(judged),
+            "features": feature_matching_loss(real, features),
+        }
