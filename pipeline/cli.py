@@ -1,6 +1,7 @@
 """The one command, rdcodec: the codec's commands and the bench's."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -66,6 +67,40 @@ def check(
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     stage.main()
+
+
+@app.command()
+def score(
+    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="The original.")],
+    degraded: Annotated[Path, typer.Argument(metavar="DEGRADED", help="What became of it.")],
+    kind: Annotated[
+        str, typer.Option("--kind", help="speech, music or general: which metrics apply.")
+    ] = "general",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Score any pair of files with every metric that is made for its kind."""
+    import json
+
+    from pipeline import scoring
+    from pipeline.corpora.manifest import KINDS
+    from pipeline.metrics import METRICS
+
+    if kind not in KINDS:
+        raise UserError(f"--kind {kind}: use {', '.join(KINDS)}")
+    found = scoring.score_files(reference, degraded, kind)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for row in found["scores"]:
+        metric = METRICS[row["metric"]]
+        shown = (
+            f"no score: {row['reason']}"
+            if row["value"] is None
+            else f"{row['value']:.4f} {metric.unit}"
+        )
+        typer.echo(f"{metric.title:14} {shown:20} {row['provenance']}")
+    for note in found["notes"]:
+        typer.echo(f"note: {note}")
 
 
 @app.command()

@@ -215,10 +215,27 @@ class Opus(Section):
         return bitrates
 
 
+class CoderPoint(Section):
+    """A point of any installed coder."""
+
+    coder: str
+    options: dict[str, Any] = {}
+    series: str
+
+
 class Score(Section):
     """How scoring runs."""
 
     jobs: Annotated[int, Field(ge=0)]
+    executor: Literal["processes", "dask"]
+    address: str
+    chunk: Count
+
+
+class Speed(Section):
+    """How speed is measured."""
+
+    rounds: Count
 
 
 class Statistics(Section):
@@ -254,11 +271,14 @@ class Params(Section):
     layers: dict[str, Layers]
     entropy: Entropy
     opus: Opus
+    coders: dict[str, CoderPoint]
+    external: dict[str, str]
     score: Score
+    speed: Speed
     statistics: Statistics
     check: Check
 
-    @field_validator("models", "layers")
+    @field_validator("models", "layers", "coders", "external")
     @classmethod
     def _names(cls, named: dict[str, Any]) -> dict[str, Any]:
         for name in named:
@@ -290,6 +310,9 @@ class Params(Section):
                     raise ValueError(f"models.{name}.{key}: {_say(error)}") from error
             if model.ablates is not None and model.ablates not in self.models:
                 raise ValueError(f"models.{name}.ablates: there is no model {model.ablates!r}")
+        for name in self.coders:
+            if name.startswith(("neural-", "opus-")) and name.split("-", 1)[1].isdigit():
+                raise ValueError(f"coders.{name}: a point of opus.bitrates has such a name")
         for name, layers in self.layers.items():
             if name in self.models:
                 raise ValueError(f"layers.{name}: a model has that name already")
@@ -329,7 +352,20 @@ class Params(Section):
             for name, model in self.models.items()
         }
         found |= {f"neural-{name}": "rvq" for name in self.layers}
-        return found | {f"opus-{kbps}": "opus" for kbps in self.opus.bitrates}
+        found |= {f"opus-{kbps}": "opus" for kbps in self.opus.bitrates}
+        return found | {name: entry.series for name, entry in self.coders.items()}
+
+    def coder_of(self, point: str) -> tuple[str, dict[str, Any]]:
+        """Name and options of the coder of a point."""
+        kind, _, rest = point.partition("-")
+        if point in self.coders:
+            return self.coders[point].coder, self.coders[point].options
+        if kind == "opus":
+            return "opus", {"kbps": int(rest), **self.opus.settings.model_dump()}
+        if rest in self.layers:
+            layers = self.layers[rest]
+            return "rdcodec", {"model": f"models/{layers.model}", "codebooks": layers.codebooks}
+        return "rdcodec", {"model": f"models/{rest}"}
 
 
 def load(path: Path = FILE) -> Params:
@@ -339,10 +375,11 @@ def load(path: Path = FILE) -> Params:
 
 def check_paths(found: Params, root: Path = Path()) -> None:
     """Raise UserError where a path of the params, seen from ``root``, leads nowhere."""
-    for key in ("train", "test"):
-        path = getattr(found.corpus, key)
+    paths = {f"corpus.{key}": getattr(found.corpus, key) for key in ("train", "test")}
+    paths |= {f"external.{key}": path for key, path in found.external.items()}
+    for key, path in paths.items():
         if not (root / path).exists():
-            raise UserError(f"{FILE}: corpus.{key}: {path}: no such file or folder")
+            raise UserError(f"{FILE}: {key}: {path}: no such file or folder")
 
 
 def _yaml() -> YAML:
@@ -456,7 +493,8 @@ def _assign(tree: Any, assignment: str) -> None:
             raise UserError(f"--set {assignment}: params.yaml has no key {key}")
         node = node[part]
     if not isinstance(node, dict) or (
-        parts[-1] not in node and parts[:-1] not in (["models"], ["codec"])
+        parts[-1] not in node
+        and parts[:-1] not in (["models"], ["codec"], ["coders"], ["external"])
     ):
         raise UserError(f"--set {assignment}: params.yaml has no key {key}")
     node[parts[-1]] = value

@@ -1,22 +1,34 @@
-"""Coders behind one interface: the bench sees nothing else of them."""
+"""Coders behind one interface: the bench sees nothing else of them.
 
-from typing import Protocol
+A coder is a class in the entry-point group ``rdcodec.coders``. Whoever has one of their own writes
+its two methods and names the class in their pyproject.toml; docs/own-coder.md shows it all.
+"""
+
+from abc import ABC, abstractmethod
+from importlib.metadata import entry_points
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.errors import UserError
 
-class Coder(Protocol):
-    """A codec at one setting, as the bench sees it."""
+GROUP = "rdcodec.coders"
 
-    name: str
-    """Of the operating point, such as ``neural-b070`` or ``opus-12``."""
-    suffix: str
-    """Ending of its files, such as ``.rdc``."""
 
+class Coder(ABC):
+    """A codec at one setting, as the bench sees it.
+
+    The options of a point in params.yaml are its constructor's keywords.
+    """
+
+    suffix = ".bin"
+    """Ending of its files."""
+
+    @abstractmethod
     def encode(self, waveform: NDArray[np.float32], sample_rate: int) -> bytes:
         """(channels, samples) at any rate to a whole file."""
 
+    @abstractmethod
     def decode(self, data: bytes) -> tuple[NDArray[np.float32], int]:
         """A whole file to (channels, samples) of the original's length, and its rate.
 
@@ -25,9 +37,35 @@ class Coder(Protocol):
 
     def payload_bytes(self, data: bytes) -> int:
         """Bytes of the coded audio in a file, without container and framing."""
+        return len(data)
 
     def estimated_bits(self, data: bytes) -> float | None:
         """Bits that the coder's own probability model gives; None where there is no such model."""
+        return None
+
+    def details(self, data: bytes) -> dict[str, float]:
+        """What the coder chose for this file, as shares or numbers that can be averaged."""
+        return {}
 
     def about(self) -> dict[str, object]:
         """Version and options: whatever another person needs to make the same files."""
+        return {}
+
+
+def known() -> list[str]:
+    """Names of all coders that are installed."""
+    return sorted({point.name for point in entry_points(group=GROUP)})
+
+
+def build(name: str, options: dict[str, object]) -> Coder:
+    """The coder of that name with these options; UserError where there is none such."""
+    found = [point for point in entry_points(group=GROUP) if point.name == name]
+    if not found:
+        raise UserError(f"coders: there is no coder {name!r}; installed are {', '.join(known())}")
+    try:
+        coder: Coder = found[0].load()(**options)
+    except TypeError as error:
+        raise UserError(f"coders: {name} with options {options}: {error}") from error
+    except ImportError as error:
+        raise UserError(f"coders: {name}: {error}; install rdcodec with its extra peers") from error
+    return coder

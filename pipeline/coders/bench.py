@@ -10,6 +10,7 @@ from codec import audio
 from codec.files import write_bytes, write_text
 from pipeline.coders import Coder
 from pipeline.corpora import manifest
+from pipeline.metrics.delay import delay_ms
 from pipeline.stage import progress
 
 CODED, DECODED = Path("coded"), Path("decoded")
@@ -25,37 +26,43 @@ def decoded_path(point: str, clip: manifest.Clip) -> Path:
     return DECODED / point / f"{clip.name}.flac"
 
 
-def code_clips(coder: Coder, split: Path) -> None:
+def code_clips(point: str, coder: Coder, split: Path) -> None:
     """Write coded/<point>/, decoded/<point>/ and coded/<point>.csv, one row per clip.
 
     The decoder gets the file's bytes and nothing else; decoded audio is brought to the clip's
-    rate and length. Columns: clip, kind, source, seconds, file_bytes, payload_bytes,
-    estimated_bits (empty where the coder has no estimate), about (JSON).
+    rate and length, and nothing else is done to it: a coder that shifts the audio shows in
+    delay_ms, and in its scores. Columns: clip, kind, source, seconds, pcm_bytes, file_bytes,
+    payload_bytes,
+    estimated_bits (empty where the coder has no estimate), delay_ms (empty where it cannot be
+    told), details and about (JSON).
     """
     clips = manifest.read(split)
-    for folder in (CODED / coder.name, DECODED / coder.name):
+    for folder in (CODED / point, DECODED / point):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     about = json.dumps(coder.about(), sort_keys=True)
     rows = []
-    for clip in progress(clips, len(clips), coder.name):
+    for clip in progress(clips, len(clips), point):
         waveform, rate = audio.read(split / clip.file)
-        path = CODED / coder.name / f"{clip.name}{coder.suffix}"
+        path = CODED / point / f"{clip.name}{coder.suffix}"
         write_bytes(path, coder.encode(waveform, rate))
         data = path.read_bytes()
         decoded, decoded_rate = coder.decode(data)
         decoded = audio.fit_length(audio.resample(decoded, decoded_rate, rate), waveform.shape[-1])
-        audio.write(decoded_path(coder.name, clip), decoded, rate)
+        audio.write(decoded_path(point, clip), decoded, rate)
         rows.append(
             {
                 "clip": clip.name,
                 "kind": clip.kind,
                 "source": clip.source,
                 "seconds": waveform.shape[-1] / rate,
+                "pcm_bytes": 2 * waveform.size,
                 "file_bytes": len(data),
                 "payload_bytes": coder.payload_bytes(data),
                 "estimated_bits": coder.estimated_bits(data),
+                "delay_ms": delay_ms(reference=waveform, degraded=decoded, sample_rate=rate),
+                "details": json.dumps(coder.details(data), sort_keys=True),
                 "about": about,
             }
         )
-    write_text(table_path(coder.name), pd.DataFrame(rows).to_csv(index=False, float_format="%.6f"))
+    write_text(table_path(point), pd.DataFrame(rows).to_csv(index=False, float_format="%.6f"))

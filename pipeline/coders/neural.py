@@ -1,23 +1,25 @@
 """Our codec as a coder."""
 
 import io
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codec import bitstream, checkpoint
+from pipeline.coders import Coder
 
 
-class NeuralCoder:
-    """One trained model with frozen tables, with all its codebooks or the first of them."""
+class NeuralCoder(Coder):
+    """One trained model with frozen tables, with all its codebooks or the first of them.
+
+    ``model`` is a released name, a model folder or a model file.
+    """
 
     suffix = ".rdc"
 
-    def __init__(self, name: str, model: Path, codebooks: int | None = None) -> None:
-        self.name = name
+    def __init__(self, model: str, codebooks: int | None = None) -> None:
         self.codebooks = codebooks
-        self.model = checkpoint.load(model)
+        self.model = checkpoint.load(checkpoint.find(model))
 
     def encode(self, waveform: NDArray[np.float32], sample_rate: int) -> bytes:
         return self.model.compress(waveform, sample_rate, self.codebooks)

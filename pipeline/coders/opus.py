@@ -11,10 +11,11 @@ from typing import Any
 import av
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from codec import audio
 from codec.errors import UserError
-from pipeline.coders import ogg
+from pipeline.coders import Coder, ogg
 from pipeline.params import OpusSettings
 
 RATE = ogg.SAMPLE_RATE
@@ -49,8 +50,30 @@ def load_opuslib(library: str) -> ModuleType:
         ctypes.util.find_library = search
 
 
-class OpusCoder:
+DEFAULTS: dict[str, object] = {
+    "application": "audio", "complexity": 10, "vbr": True, "constrained_vbr": False,
+    "frame_ms": 20, "library": "av",
+}  # fmt: skip
+_MODES = ("silk",) * 12 + ("hybrid",) * 4 + ("celt",) * 16
+_KHZ = (
+    (4,) * 4
+    + (6,) * 4
+    + (8,) * 4
+    + (12,) * 2
+    + (20,) * 2
+    + (4,) * 4
+    + (8,) * 4
+    + (12,) * 4
+    + (20,) * 4
+)
+"""Mode and audio bandwidth of each configuration number (RFC 6716, table 2)."""
+
+
+class OpusCoder(Coder):
     """Opus at one nominal bitrate in kbps, for the whole signal (not per channel).
+
+    ``settings`` are those of ``opus.settings`` in params.yaml; what is not given is the best that
+    libopus can do.
 
     Input is resampled to 48 kHz, Opus's own rate; the encoder's delay (pre-skip) is trimmed and
     the exact length restored, so that decoded and original audio are in step.
@@ -58,11 +81,14 @@ class OpusCoder:
 
     suffix = ".opus"
 
-    def __init__(self, kbps: int, settings: OpusSettings) -> None:
-        self.name = f"opus-{kbps}"
+    def __init__(self, kbps: int, **settings: object) -> None:
         self.kbps = kbps
-        self.settings = settings
-        self.opuslib: Any = load_opuslib(settings.library)
+        try:
+            self.settings = OpusSettings.model_validate(DEFAULTS | settings)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise UserError(f"opus: {problem['loc'][0]}: {problem['msg']}") from error
+        self.opuslib: Any = load_opuslib(self.settings.library)
         version = self.opuslib.api.libopus.opus_get_version_string
         version.restype = ctypes.c_char_p
         self.version = version().decode()
@@ -103,8 +129,15 @@ class OpusCoder:
     def payload_bytes(self, data: bytes) -> int:
         return sum(map(len, _unpack(data)[3]))
 
-    def estimated_bits(self, data: bytes) -> float | None:
-        return None
+    def details(self, data: bytes) -> dict[str, float]:
+        """Shares of packets by mode and by audio bandwidth, which libopus chose."""
+        numbers = [packet[0] >> 3 for packet in _unpack(data)[3]]
+        found = {f"mode {mode}": 0.0 for mode in ("silk", "hybrid", "celt")}
+        found |= {f"bandwidth {khz} kHz": 0.0 for khz in (4, 6, 8, 12, 20)}
+        for number in numbers:
+            found[f"mode {_MODES[number]}"] += 1 / len(numbers)
+            found[f"bandwidth {_KHZ[number]} kHz"] += 1 / len(numbers)
+        return found
 
     def about(self) -> dict[str, object]:
         return {

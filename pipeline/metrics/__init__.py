@@ -40,12 +40,14 @@ class Metric:
     mode: str
     ceiling: float | None
     """Its score of a clip against itself, where that is the most it can give."""
+    any_rate: bool = False
+    """Whether it takes other rates as well, as its published scores were made."""
 
-    def provenance(self) -> str:
-        """Package, version, mode and rate, as tables carry it."""
+    def provenance(self, sample_rate: int | None = None) -> str:
+        """Package, version, mode and rate (its own, or the one given), as tables carry it."""
         version = importlib.metadata.version(self.package)
-        rate = f"{self.sample_rate} Hz" if self.sample_rate else "clip's rate"
-        return f"{self.package} {version}, {self.mode}, {rate}"
+        rate = sample_rate or self.sample_rate
+        return f"{self.package} {version}, {self.mode}, {f'{rate} Hz' if rate else 'clip rate'}"
 
 
 _ALL = ("speech", "music", "general")
@@ -56,7 +58,7 @@ METRICS = {
                "wide band (P.862.2)", 4.644),
         Metric("stoi", "STOI", "", stoi.classic, 16_000, ("speech",), "pystoi", "classic", 1.0),
         Metric("visqol_speech", "ViSQOL speech", "MOS-LQO", visqol.speech, 16_000, ("speech",),
-               "visqol-python", "speech, lattice mapper", 4.63),
+               "visqol-python", "speech, lattice mapper", 4.63, any_rate=True),
         Metric("visqol_audio", "ViSQOL audio", "MOS-LQO", visqol.audio, 48_000, _ALL,
                "visqol-python", "audio, SVR mapper", 4.73),
         Metric("si_sdr", "SI-SDR", "dB", signal.si_sdr, None, _ALL, "rdcodec", "scale-invariant",
@@ -71,13 +73,17 @@ def measure(
     reference: NDArray[np.float32],
     degraded: NDArray[np.float32],
     sample_rate: int,
+    own_rate: bool = False,
 ) -> float:
     """The metric of two (channels, samples) waveforms of the same rate, channels averaged.
 
-    Raises Unscorable with the reason where the metric has no answer.
+    They are resampled to the metric's rate; with ``own_rate`` they are not, where it takes any
+    rate. Raises Unscorable with the reason where the metric has no answer.
     """
     pair = [np.asarray(wave, np.float64).mean(axis=0) for wave in (reference, degraded)]
     rate = metric.sample_rate or sample_rate
+    if own_rate and metric.any_rate:
+        rate = sample_rate
     if rate != sample_rate:
         pair = [soxr.resample(wave, sample_rate, rate, quality="VHQ") for wave in pair]
     if not np.any(np.abs(pair[0]) > 1e-5):

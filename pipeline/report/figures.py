@@ -1,6 +1,9 @@
 """Plotly figures as JSON. Colours are names of the page's own palette, set when it draws."""
 
+import itertools
 import json
+import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,10 +12,40 @@ import plotly.graph_objects as go
 
 from pipeline.metrics import METRICS, Metric
 
-CODERS = {"neural": "Neural", "rvq": "Neural, RVQ", "opus": "Opus"}
-SYMBOLS = {"neural": "circle", "rvq": "square", "opus": "diamond"}
-COLOURS = {"neural": "#0072B2", "rvq": "#009E73", "opus": "#D55E00"}
-"""Three of Okabe and Ito's colours, told apart by every kind of colour vision."""
+
+@dataclass(frozen=True)
+class Style:
+    """How a series looks on every plot."""
+
+    title: str
+    colour: str
+    symbol: str
+    dash: str = "solid"
+
+
+STYLES = {
+    "neural": Style("Neural", "#0072B2", "circle"),
+    "rvq": Style("Neural, RVQ", "#009E73", "square"),
+    "opus": Style("Opus", "#D55E00", "diamond"),
+}
+OTHERS = (("#CC79A7", "cross"), ("#E69F00", "triangle-up"), ("#56B4E9", "x"), ("#999999", "star"))
+"""All of them Okabe and Ito's colours, told apart by every kind of colour vision."""
+
+
+def styles(series: list[str]) -> dict[str, Style]:
+    """The style of each series; variants of Opus have its colour and a dashed line."""
+    found, others = {}, itertools.cycle(OTHERS)
+    for name in series:
+        if name in STYLES:
+            found[name] = STYLES[name]
+        elif name.startswith("opus"):
+            title = f"Opus, {name.removeprefix('opus').strip('-') or name}"
+            found[name] = Style(title, STYLES["opus"].colour, "diamond-open", "dash")
+        else:
+            colour, symbol = next(others)
+            found[name] = Style(name, colour, symbol)
+    return found
+
 
 MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 
@@ -21,8 +54,9 @@ def rate_distortion(curve: pd.DataFrame, metric: Metric, kind: str) -> dict[str,
     """One metric of one kind over measured file kbps, a line with its interval per coder."""
     rows = curve[(curve.metric == metric.name) & (curve.kind == kind)].dropna(subset=["mean"])
     figure = go.Figure()
-    for coder, title in CODERS.items():
-        part = rows[rows.coder == coder].sort_values("file_kbps")
+    series = [name for name in dict.fromkeys(curve.coder) if name != "ablation"]
+    for name, style in styles(series).items():
+        part = rows[rows.coder == name].sort_values("file_kbps")
         if part.empty:
             continue
         known = part.dropna(subset=["low"])
@@ -30,30 +64,39 @@ def rate_distortion(curve: pd.DataFrame, metric: Metric, kind: str) -> dict[str,
             x=[*known.file_kbps, *known.file_kbps[::-1]],
             y=[*known.high, *known.low[::-1]],
             fill="toself",
-            fillcolor=_faint(COLOURS[coder]),
+            fillcolor=_faint(style.colour),
             line={"width": 0},
             mode="lines",
             hoverinfo="skip",
             showlegend=False,
-            legendgroup=coder,
+            legendgroup=name,
         )
+        chosen = [text if isinstance(text, str) else "" for text in part.chosen]
         figure.add_scatter(
             x=part.file_kbps,
             y=part["mean"],
             customdata=np.stack(
-                [part.point, part.low, part.high, part.n_scored, part.n_total], axis=-1
+                [
+                    part.point, part.low, part.high, part.n_scored, part.n_total,
+                    [f"<br>{text}" if text else "" for text in chosen],
+                ],
+                axis=-1,
             ),
             hovertemplate=(
                 "<b>%{customdata[0]}</b><br>%{x:.2f} kbps of file<br>%{y:.3f} "
                 "(%{customdata[1]:.3f} to %{customdata[2]:.3f})<br>"
-                "%{customdata[3]} of %{customdata[4]} clips scored<extra></extra>"
+                "%{customdata[3]} of %{customdata[4]} clips scored%{customdata[5]}<extra></extra>"
             ),
-            mode="lines+markers",
-            name=title,
-            legendgroup=coder,
-            line={"color": COLOURS[coder], "width": 2.5},
-            marker={"symbol": SYMBOLS[coder], "size": 9},
-        )
+            # Beside a point the audio bandwidth that its coder chose most often.
+            text=[_bandwidth(text) for text in chosen],
+            textposition="bottom right",
+            textfont={"size": 10, "color": style.colour},
+            mode="lines+markers+text",
+            name=style.title,
+            legendgroup=name,
+            line={"color": style.colour, "width": 2.5, "dash": style.dash},
+            marker={"symbol": style.symbol, "size": 9},
+        )  # fmt: skip
     unit = f" ({metric.unit})" if metric.unit else ""
     ticks = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128]
     figure.update_xaxes(type="log", title="file bitrate (kbps)", tickvals=ticks)
@@ -115,6 +158,11 @@ def all_rate_distortion(curve: pd.DataFrame, kinds: list[str]) -> dict[str, dict
         for kind in kinds
         if ((curve.metric == metric.name) & (curve.kind == kind)).any()
     }
+
+
+def _bandwidth(chosen: str) -> str:
+    shares = re.findall(r"(\d+ kHz) (\d+)%", chosen)
+    return str(max(shares, key=lambda share: int(share[1]))[0]) if shares else ""
 
 
 def _faint(colour: str) -> str:

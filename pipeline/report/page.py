@@ -28,12 +28,15 @@ def write(
     curve: pd.DataFrame,
     training: dict[str, pd.DataFrame],
     tables: dict[str, pd.DataFrame],
+    speed: pd.DataFrame,
+    checked: list[dict[str, str]],
     params_text: str,
 ) -> None:
     """Write the page of a run.
 
     ``summary`` and ``curve`` are summary.json and rd.csv, ``training`` the curves by model,
-    ``tables`` what stages write under models/, all models together, by file name.
+    ``tables`` what stages write under models/, all models together, by file name; ``speed`` is
+    speed.csv, ``checked`` the claims.
     """
     kinds = [kind for kind in KIND_TITLES if kind in set(curve.kind)]
     environment = jinja2.Environment(
@@ -55,6 +58,10 @@ def write(
         coders=coders_table(tables["entropy_coders"]),
         codes=codes_table(tables["codes"]),
         ablations=ablations_table(summary),
+        paired=[row for row in summary["paired"] if row.get("p") is not None],
+        late=late(summary),
+        speed=speed.to_dict("records"),
+        claims=checked,
         revision=provenance.revision(),
         versions=provenance.versions(),
         machine=provenance.machine(),
@@ -70,6 +77,12 @@ def write(
         plotly=plotly.offline.get_plotlyjs(),
     )
     write_text(path, html)
+
+
+def late(summary: dict[str, Any]) -> dict[str, float]:
+    """Points whose audio comes later or earlier than the original's by more than 1 ms."""
+    delays = {point: facts["delay_ms"] for point, facts in summary["points"].items()}
+    return {point: delay for point, delay in delays.items() if delay and abs(delay) > 1}
 
 
 def charts(curve: pd.DataFrame, kinds: list[str]) -> list[dict[str, Any]]:
@@ -92,8 +105,18 @@ def points_table(summary: dict[str, Any], curve: pd.DataFrame, kind: str) -> dic
     for point, facts in summary["points"].items():
         scores = [facts["metrics"].get(name, {}).get(kind) for name in names]
         coder = curve[curve.point == point].coder.iloc[0]
-        rates = facts["rates"][kind]
-        rows.append({"point": point, "coder": coder, "rates": rates, "scores": scores})
+        rates = facts["rates"].get(kind)
+        if rates is None:
+            continue  # a series from elsewhere need not have clips of every kind
+        rows.append(
+            {
+                "point": point,
+                "coder": coder,
+                "chosen": facts["chosen"],
+                "rates": rates,
+                "scores": scores,
+            }
+        )
     rows.sort(key=lambda row: row["rates"]["file_kbps"])
     return {"metrics": names, "rows": rows}
 

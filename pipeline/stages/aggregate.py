@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from codec.errors import UserError
 from codec.files import write_text
-from pipeline import params
+from pipeline import comparisons, params
 from pipeline.coders.bench import table_path
 from pipeline.corpora.manifest import FILE_NAME, KINDS
 from pipeline.headline import headline
@@ -23,7 +24,7 @@ from pipeline.params import Params, Statistics
 from pipeline.stage import log, run
 from pipeline.stages.prepare import TEST
 from pipeline.stages.score import SCORES
-from pipeline.statistics import bd_rate, bootstrap_mean
+from pipeline.statistics import bootstrap_mean
 
 REPORTS = Path("reports")
 CURVE, SUMMARY = REPORTS / "rd.csv", REPORTS / "summary.json"
@@ -34,18 +35,28 @@ def main() -> None:
     settings = params.load()
     series = settings.points()
     points = list(series)
+    external = [f"external-{name}" for name in settings.external]
     files = pd.concat(
-        [pd.read_csv(table_path(point)).assign(point=point) for point in points], ignore_index=True
+        [pd.read_csv(table_path(point)).assign(point=point) for point in points]
+        + [pd.read_csv(table_path(name)) for name in external],
+        ignore_index=True,
     )
     scores = pd.concat(
-        [pd.read_csv(SCORES / f"{point}.csv", keep_default_na=False, na_values={"value": [""]})
-         for point in points],
+        [pd.read_csv(SCORES / f"{name}.csv", keep_default_na=False, na_values={"value": [""]})
+         for name in [*points, *external]],
         ignore_index=True,
     )  # fmt: skip
+    for name in settings.external:
+        theirs = set(pd.read_csv(table_path(f"external-{name}")).point)
+        if taken := theirs & set(series):
+            raise UserError(f"external.{name}: point {sorted(taken)[0]} is there already")
+        series |= dict.fromkeys(sorted(theirs), name)
+    points = list(series)
     rates = pd.DataFrame([
-        {"point": point, "kind": kind, **rate_of(_of_kind(files[files.point == point], kind))}
+        {"point": point, "kind": kind, **rate_of(found), "chosen": chosen_of(found)}
         for point in points
         for kind in kinds_of(files)
+        if len(found := _of_kind(files[files.point == point], kind))
     ])  # fmt: skip
     curve = pd.DataFrame([
         {"point": point, "coder": series[point], "metric": metric, "kind": kind}
@@ -57,13 +68,18 @@ def main() -> None:
         if kind != ALL or group.kind.nunique() > 1
     ]).merge(rates, on=["point", "kind"])  # fmt: skip
     write_text(CURVE, curve.to_csv(index=False, float_format="%.6g"))
-    comparisons = bd_rates(curve, settings.statistics.min_overlap)
-    sentences = headline(curve, comparisons)
+    bench = comparisons.Bench(curve, scores, files, settings.statistics, settings.seed)
+    bd_rates = bench.bd_rates()
+    sentences = headline(curve, bd_rates)
     summary = {
         "headline": sentences,
         "points": {
             point: {
                 "about": json.loads(files[files.point == point].about.iloc[0]),
+                "series": series[point],
+                "delay_ms": delay_of(files[files.point == point]),
+                "chosen": chosen_of(files[files.point == point]),
+                "compression": compression_of(files[files.point == point]),
                 "rates": _tree(rates[rates.point == point]),
                 "metrics": {
                     metric: _tree(rows)
@@ -72,7 +88,8 @@ def main() -> None:
             }
             for point in points
         },
-        "bd_rate": comparisons,
+        "bd_rate": bd_rates,
+        "paired": bench.paired_tests(),
         "ablations": ablations(settings),
         "unscored": unscored(scores),
         "test": {
@@ -107,6 +124,34 @@ def rate_of(files: pd.DataFrame) -> dict[str, float | None]:
     }
 
 
+def delay_of(files: pd.DataFrame) -> float | None:
+    """The median delay of the clips where it could be told, in ms."""
+    known = files["delay_ms"].dropna() if "delay_ms" in files else files.seconds[:0]
+    return round(float(known.median()), 3) if len(known) else None
+
+
+def compression_of(files: pd.DataFrame) -> float:
+    """16-bit PCM of the clips over their files."""
+    return round(float(files.pcm_bytes.sum() / files.file_bytes.sum()), 3)
+
+
+def details_of(files: pd.DataFrame) -> dict[str, float]:
+    """What the coder chose, on average over the seconds of all clips."""
+    table = pd.DataFrame([json.loads(text) for text in files.details], index=files.index)
+    weights = files.seconds / files.seconds.sum()
+    return {str(name): round(float((table[name] * weights).sum()), 4) for name in table}
+
+
+def chosen_of(files: pd.DataFrame) -> str:
+    """What the coder chose for at least a tenth of the time, such as ``silk 96 %, 8 kHz 96 %``."""
+    parts = [
+        f"{name.partition(' ')[2]} {share:.0%}"
+        for name, share in details_of(files).items()
+        if share >= 0.1
+    ]
+    return ", ".join(parts)
+
+
 def quality_of(scores: pd.DataFrame, settings: Statistics, seed: int) -> dict[str, object]:
     """Mean and interval of the scored clips, and how many of all clips they are."""
     scored = scores[scores.value.notna()]
@@ -134,21 +179,6 @@ def ablations(settings: Params) -> list[dict[str, object]]:
         for name, model in settings.models.items()
         if model.ablates is not None
     ]
-
-
-def bd_rates(curve: pd.DataFrame, min_overlap: float) -> list[dict[str, object]]:
-    """BD-rate of the neural curve against Opus for every metric and kind, or why there is none."""
-    found = []
-    for (metric, kind), rows in curve.groupby(["metric", "kind"], sort=False):
-        if metric == "si_sdr":
-            continue  # not a measure of how it sounds: parametric coders leave the waveform
-        rows = rows.dropna(subset=["mean"])
-        opus, neural = (
-            (part.file_kbps.to_numpy(float), part["mean"].to_numpy(float))
-            for part in (rows[rows.coder == "opus"], rows[rows.coder == "neural"])
-        )
-        found.append({"metric": metric, "kind": kind, **vars(bd_rate(opus, neural, min_overlap))})
-    return found
 
 
 def unscored(scores: pd.DataFrame) -> list[dict[Hashable, object]]:
@@ -185,7 +215,7 @@ def table(curve: pd.DataFrame) -> pd.DataFrame:
 
 def _tree(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Rows as kind to numbers, rounded, with missing ones as null."""
-    drop = {"point", "coder", "metric", "kind"}
+    drop = {"point", "coder", "metric", "kind", "chosen"}
     rate_columns = {"file_kbps", "payload_kbps", "estimated_kbps", "estimate_gap_percent"}
     if "metric" in rows:
         drop |= rate_columns

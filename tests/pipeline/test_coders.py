@@ -10,21 +10,11 @@ import soundfile
 
 from codec import audio, checkpoint
 from codec.errors import UserError
-from pipeline.coders import Coder, bench, ogg
-from pipeline.coders.neural import NeuralCoder
+from pipeline.coders import Coder, bench, build, ogg
 from pipeline.coders.opus import OpusCoder, library_path
 from pipeline.corpora import manifest
-from pipeline.params import OpusSettings
+from pipeline.metrics.delay import delay_ms
 from tests.conftest import tiny_codec, tone
-
-SETTINGS = OpusSettings(
-    application="audio",
-    complexity=10,
-    vbr=True,
-    constrained_vbr=False,
-    frame_ms=20,
-    library="av",
-)
 
 
 def seconds_of(wave: np.ndarray, rate: int) -> float:
@@ -37,7 +27,7 @@ def test_opus_keeps_time_to_the_sample(rate: int, channels: int) -> None:
     """Decoded audio is in step with the original: best correlation at a lag of zero."""
     wave = tone(1.3, rate, pitch=220, channels=channels)
     wave *= np.linspace(0.2, 1, wave.shape[-1], dtype=np.float32)
-    coder = OpusCoder(64 * channels, SETTINGS)
+    coder = OpusCoder(64 * channels)
     decoded, decoded_rate = coder.decode(coder.encode(wave, rate))
     back = audio.resample(decoded, decoded_rate, rate)
     assert decoded_rate == 48_000
@@ -54,7 +44,7 @@ def test_opus_keeps_time_to_the_sample(rate: int, channels: int) -> None:
 
 def test_another_decoder_reads_our_ogg_files_the_same() -> None:
     wave = tone(2.0, 48_000)
-    coder = OpusCoder(24, SETTINGS)
+    coder = OpusCoder(24)
     data = coder.encode(wave, 48_000)
     other, rate = soundfile.read(io.BytesIO(data), always_2d=True, dtype="float32")
     ours, _ = coder.decode(data)
@@ -65,7 +55,7 @@ def test_another_decoder_reads_our_ogg_files_the_same() -> None:
 
 def test_measured_rates_follow_the_nominal_ones() -> None:
     wave = np.random.default_rng(0).standard_normal((1, 96_000)).astype(np.float32) * 0.1
-    sizes = [OpusCoder(kbps, SETTINGS).payload_bytes(OpusCoder(kbps, SETTINGS).encode(wave, 48_000))
+    sizes = [OpusCoder(kbps).payload_bytes(OpusCoder(kbps).encode(wave, 48_000))
              for kbps in (6, 12, 24)]  # fmt: skip
     kbps = [size * 8 / 2 / 1000 for size in sizes]
     assert kbps == sorted(kbps)
@@ -74,15 +64,12 @@ def test_measured_rates_follow_the_nominal_ones() -> None:
 
 def test_opus_options_reach_the_encoder_and_the_table() -> None:
     wave = np.random.default_rng(0).standard_normal((1, 96_000)).astype(np.float32) * 0.1
-    sizes = {
-        vbr: OpusCoder(24, SETTINGS.model_copy(update={"vbr": vbr})).encode(wave, 48_000)
-        for vbr in (True, False)
-    }
+    sizes = {vbr: OpusCoder(24, vbr=vbr).encode(wave, 48_000) for vbr in (True, False)}
     assert len(sizes[True]) != len(sizes[False])
-    long_frames = OpusCoder(24, SETTINGS.model_copy(update={"frame_ms": 60}))
+    long_frames = OpusCoder(24, frame_ms=60)
     decoded, _ = long_frames.decode(long_frames.encode(wave, 48_000))
     assert decoded.shape == wave.shape
-    assert OpusCoder(24, SETTINGS).about() == {
+    assert OpusCoder(24).about() == {
         "coder": "libopus 1.6.1",
         "nominal_kbps": 24,
         "application": "audio",
@@ -131,26 +118,146 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "test"
 
 
-@pytest.mark.parametrize("which", ["neural", "opus"])
+@pytest.mark.parametrize("which", ["rdcodec", "opus", "mp3", "aac"])
 def test_every_coder_goes_the_same_way_through_the_bench(which: str, corpus: Path) -> None:
-    if which == "neural":
-        checkpoint.save(tiny_codec(), "model.safetensors")
-        coder: Coder = NeuralCoder("neural-x", Path("model.safetensors"))
-    else:
-        coder = OpusCoder(12, SETTINGS)
-    bench.code_clips(coder, corpus)
-    table = pd.read_csv(bench.table_path(coder.name))
+    checkpoint.save(tiny_codec(), "model.safetensors")
+    options = {"model": "model.safetensors"} if which == "rdcodec" else {"kbps": 32}
+    coder = build(which, options)
+    bench.code_clips("point", coder, corpus)
+    table = pd.read_csv(bench.table_path("point"))
     assert list(table["clip"]) == ["a", "b"]
     assert json.loads(table.about[0]) == coder.about()
     for clip in manifest.read(corpus):
-        file = Path("coded") / coder.name / f"{clip.name}{coder.suffix}"
+        file = Path("coded/point") / f"{clip.name}{coder.suffix}"
         row = table[table["clip"] == clip.name].iloc[0]
         assert row.file_bytes == file.stat().st_size
         assert 0 < row.payload_bytes < row.file_bytes
-        decoded, rate = audio.read(bench.decoded_path(coder.name, clip))
+        decoded, rate = audio.read(bench.decoded_path("point", clip))
         original, original_rate = audio.read(corpus / clip.file)
         assert (rate, decoded.shape) == (original_rate, original.shape)
-        if which == "neural":
+        if which == "rdcodec":
             assert row.payload_bytes * 8 == pytest.approx(row.estimated_bits, rel=0.05)
         else:
             assert np.isnan(row.estimated_bits)
+            assert row.delay_ms == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [16_000, 24_000, 44_100, 48_000])
+@pytest.mark.parametrize("name", ["mp3", "aac"])
+def test_ffmpeg_s_coders_keep_time_to_the_sample(name: str, rate: int, channels: int) -> None:
+    rng = np.random.default_rng(0)
+    wave = tone(1.3, rate, pitch=220, channels=channels)
+    wave *= np.repeat(rng.random(13), rate // 10).astype(np.float32)[: wave.shape[-1]]
+    coder = build(name, {"kbps": 64 * channels})
+    data = coder.encode(wave, rate)
+    decoded, decoded_rate = coder.decode(data)
+    assert decoded.shape[0] == channels
+    back = audio.fit_length(audio.resample(decoded, decoded_rate, rate), wave.shape[-1])
+    assert delay_ms(reference=wave, degraded=back, sample_rate=rate) == pytest.approx(0, abs=0.1)
+    assert np.corrcoef(wave[0], back[0])[0, 1] > 0.95
+
+
+class Late(Coder):
+    """A coder that forgets its delay of 5 ms."""
+
+    def encode(self, waveform, sample_rate):
+        self.rate, late = sample_rate, np.pad(waveform, ((0, 0), (sample_rate // 200, 0)))
+        return late[:, : waveform.shape[-1]].astype("<f4").tobytes()
+
+    def decode(self, data):
+        return np.frombuffer(data, "<f4")[None].copy(), self.rate
+
+
+def test_a_coder_that_shifts_is_reported_and_not_aligned(corpus: Path) -> None:
+    rng = np.random.default_rng(0)
+    for clip in manifest.read(corpus):  # a tone would be in step again after each period
+        noise = 0.1 * rng.standard_normal((1, 44_100)).astype(np.float32)
+        audio.write(corpus / clip.file, noise, clip.sample_rate)
+    bench.code_clips("late", Late(), corpus)
+    table = pd.read_csv(bench.table_path("late"))
+    assert table.delay_ms.tolist() == pytest.approx([5, 5], abs=0.1)
+    clip = manifest.read(corpus)[0]
+    decoded, rate = audio.read(bench.decoded_path("late", clip))
+    assert not decoded[:, : rate // 200].any()
+    # Without more than its two methods, a file is all payload and nothing is known of the rest.
+    assert (table.payload_bytes == table.file_bytes).all()
+    assert table.estimated_bits.isna().all()
+    assert set(table.details) == {"{}"}
+
+
+def test_libopus_s_own_choices_are_counted() -> None:
+    wave = np.random.default_rng(0).standard_normal((1, 96_000)).astype(np.float32) * 0.1
+    found = {}
+    for kbps in (6, 64):
+        coder = build("opus", {"kbps": kbps, "application": "voip"})
+        details = found[kbps] = coder.details(coder.encode(wave, 48_000))
+        for what in ("mode", "bandwidth"):
+            assert sum(v for k, v in details.items() if k.startswith(what)) == pytest.approx(1)
+    assert found[6]["mode silk"] > 0.9
+    assert found[6]["bandwidth 20 kHz"] == 0
+    assert found[64]["mode celt"] + found[64]["mode hybrid"] > 0.9
+    assert found[64]["bandwidth 20 kHz"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("vorbis", {}, r"there is no coder 'vorbis'; installed are aac, dac, encodec, mp3, opus"),
+        ("mp3", {"bitrate": 3}, r"mp3 with options \{'bitrate': 3\}: .*bitrate"),
+        ("opus", {"kbps": 12, "frame_ms": 33}, r"opus: frame_ms: "),
+        ("rdcodec", {"model": "nothing"}, r"nothing: neither a released model"),
+    ],
+)
+def test_a_point_that_cannot_be_built_is_named(name, options, message) -> None:
+    with pytest.raises(UserError, match=message):
+        build(name, options)
+
+
+@pytest.fixture(scope="module")
+def random_peers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Small EnCodec and DAC models with random weights, as folders of the usual form."""
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("peers")
+    encodec = transformers.EncodecModel(
+        transformers.EncodecConfig(
+            num_filters=4, hidden_size=16, codebook_size=64, codebook_dim=16, num_lstm_layers=1,
+            upsampling_ratios=[8, 5, 4, 2],
+        )
+    )  # fmt: skip
+    dac = transformers.DacModel(
+        transformers.DacConfig(
+            encoder_hidden_size=8, decoder_hidden_size=64, n_codebooks=3, codebook_size=64,
+            codebook_dim=4, hidden_size=32, sampling_rate=24_000, downsampling_ratios=[2, 4, 5, 8],
+            upsampling_ratios=[8, 5, 4, 2],
+        )
+    )  # fmt: skip
+    encodec.save_pretrained(folder / "encodec")
+    dac.save_pretrained(folder / "dac")
+    return {name: folder / name for name in ("encodec", "dac")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options"), [("encodec", {"kbps": 3.0}), ("dac", {"codebooks": 2})]
+)
+def test_peers_run_where_their_weights_are(name, options, random_peers) -> None:
+    coder = build(name, {**options, "weights": str(random_peers[name])})
+    for rate, channels in ((24_000, 1), (44_100, 2)):
+        wave = tone(0.9, rate, channels=channels)
+        data = coder.encode(wave, rate)
+        decoded, decoded_rate = coder.decode(data)
+        assert decoded_rate == 24_000
+        assert decoded.shape == (channels, -(-wave.shape[-1] * 24_000 // rate))
+        again, _ = coder.decode(data)
+        np.testing.assert_array_equal(decoded, again)
+    # Indices of 6 bits, 75 frames a second, per channel; nothing else but the header.
+    codebooks = data[1]
+    assert coder.payload_bytes(data) == -(-68 * codebooks * 2 * 6 // 8)
+
+
+def test_peers_without_their_weights_say_what_to_do() -> None:
+    pytest.importorskip("transformers")
+    for name, options in (("encodec", {"kbps": 6.0}), ("dac", {"codebooks": 4})):
+        with pytest.raises(UserError, match=r"weights of .* are not on this machine; download"):
+            build(name, {**options, "weights": "/nowhere/at/all"})

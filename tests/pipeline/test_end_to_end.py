@@ -47,6 +47,8 @@ TINY = [
     "entropy.steps=20",
     "entropy.seconds=4.0",
     "opus.bitrates=[6, 24]",
+    "coders.mp3-32={coder: mp3, options: {kbps: 32}, series: mp3}",
+    "speed.rounds=1",
     "statistics.resamples=200",
 ]
 
@@ -112,8 +114,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_summary_has_every_point_metric_and_kind(project: Project) -> None:
     summary = project.summary()
     assert list(summary["points"]) == [
-        "neural-high", "neural-low", "neural-mse", "neural-rvq", "neural-rvq-q1", "opus-24",
-        "opus-6",
+        "mp3-32",
+        "neural-high", "neural-low", "neural-mse", "neural-rvq", "neural-rvq-q1",
+        "opus-24", "opus-6",
     ]  # fmt: skip
 
     for point, facts in summary["points"].items():

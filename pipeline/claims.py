@@ -1,0 +1,138 @@
+"""What is commonly claimed of such codecs, against what was measured here."""
+
+from itertools import pairwise
+from typing import Any
+
+import pandas as pd
+
+PCM_BITS = 16
+CD_KBPS = 1411.2
+HELD, NOT_HELD, NOT_SEEN = "holds", "does not hold", "not measured"
+
+Claim = dict[str, str]
+"""claim, measured, verdict"""
+
+
+def claims(summary: dict[str, Any], codes: pd.DataFrame, models: list[str]) -> list[Claim]:
+    """A row per claim; ``codes`` is codes.csv of all models, ``models`` the β sweep by rising β."""
+    points = summary["points"]
+    return [
+        _beta(points, models),
+        _entropy(points, codes, models),
+        _compression(points, models, 50.0),
+        _cd(points, models),
+        _opus(summary, models),
+    ]
+
+
+def _kbps(points: dict[str, Any], model: str, rate: str = "file_kbps") -> float:
+    return float(points[f"neural-{model}"]["rates"]["all"][rate])
+
+
+def _beta(points: dict[str, Any], models: list[str]) -> Claim:
+    rates = [_kbps(points, model) for model in models]
+    falls = all(high > low for high, low in pairwise(rates))
+    listed = ", ".join(f"{model} {kbps:.1f}" for model, kbps in zip(models, rates, strict=True))
+    return {
+        "claim": "A larger β gives a smaller file.",
+        "measured": f"file kbps by rising β: {listed}",
+        "verdict": HELD if falls else NOT_HELD,
+    }
+
+
+def _entropy(points: dict[str, Any], codes: pd.DataFrame, models: list[str]) -> Claim:
+    """Payload against the symbols' own empirical entropy, which knows the test clips."""
+    found = []
+    for model in models:
+        rows = codes[codes.model == model]
+        found.append(float(rows.bits_per_symbol.sum() / rows.entropy.sum() - 1))
+    gaps = [
+        abs(points[f"neural-{model}"]["rates"]["all"]["estimate_gap_percent"]) for model in models
+    ]
+    return {
+        "claim": "Real files come near the entropy of their symbols.",
+        "measured": (
+            f"payloads are within {max(gaps):.2f} % of the model's estimate, and that is "
+            f"{100 * min(found):.1f} to {100 * max(found):.1f} % above the entropy of the test "
+            "clips' own histograms, which no coder knows beforehand"
+        ),
+        "verdict": HELD if max(gaps) < 1 and max(found) < 0.1 else NOT_HELD,
+    }
+
+
+def _compression(points: dict[str, Any], models: list[str], factor: float) -> Claim:
+    """Against 16-bit PCM of the clips at their own rates."""
+    reached = [
+        (model, ratio)
+        for model in models
+        if (ratio := points[f"neural-{model}"]["compression"]) >= factor
+    ]
+    if not reached:
+        best = max(points[f"neural-{model}"]["compression"] for model in models)
+        measured = f"at most {best:.0f}×"
+    else:
+        model, ratio = reached[0]
+        measured = (
+            f"{ratio:.0f}× at {_kbps(points, model):.1f} kbps ({model}){_quality(points, model)}"
+        )
+    return {
+        "claim": f"{factor:.0f}× compression of 16-bit PCM.",
+        "measured": measured,
+        "verdict": HELD if reached else NOT_HELD,
+    }
+
+
+def _cd(points: dict[str, Any], models: list[str]) -> Claim:
+    nearest = min(models, key=lambda model: abs(_kbps(points, model) - 24))
+    kbps = _kbps(points, nearest)
+    return {
+        "claim": "24 kbps is 58.8× less than the 1,411.2 kbps of a CD.",
+        "measured": (
+            f"1,411.2 / 24 = {CD_KBPS / 24:.1f}; the nearest point, {nearest}, has {kbps:.1f} "
+            f"kbps, {CD_KBPS / kbps:.1f}× less than a CD, but codes one channel at 24 kHz"
+        ),
+        "verdict": "holds as arithmetic, says nothing of quality",
+    }
+
+
+def _opus(summary: dict[str, Any], models: list[str]) -> Claim:
+    """By the paired tests at equal measured rate of the point nearest to 24 kbps."""
+    nearest = min(models, key=lambda model: abs(_kbps(summary["points"], model) - 24))
+    rows = [
+        row
+        for row in summary["paired"]
+        if row["point"] == f"neural-{nearest}" and row.get("p_holm") is not None
+    ]
+    if not rows:
+        return {
+            "claim": "Better than Opus at 24 kbps.",
+            "measured": f"no test was possible at the nearest point, {nearest}",
+            "verdict": NOT_SEEN,
+        }
+    sure = [row for row in rows if row["p_holm"] < 0.05]
+    better, worse, unclear = (
+        [f"{row['metric']} of {row['kind']}" for row in chosen]
+        for chosen in (
+            [row for row in sure if row["difference"] > 0],
+            [row for row in sure if row["difference"] < 0],
+            [row for row in rows if row not in sure],
+        )
+    )
+    parts = [
+        f"{word} by {', '.join(names)}"
+        for word, names in (("better", better), ("worse", worse), ("no difference shown", unclear))
+        if names
+    ]
+    return {
+        "claim": "Better than Opus at 24 kbps.",
+        "measured": (
+            f"{nearest} at {_kbps(summary['points'], nearest):.1f} kbps against Opus at that rate: "
+            + "; ".join(parts)
+        ),
+        "verdict": HELD if better and not worse else NOT_HELD,
+    }
+
+
+def _quality(points: dict[str, Any], model: str) -> str:
+    found = points[f"neural-{model}"]["metrics"].get("visqol_audio", {}).get("all")
+    return f", with ViSQOL audio {found['mean']:.2f}" if found and found["mean"] is not None else ""

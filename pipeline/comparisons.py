@@ -1,0 +1,110 @@
+"""The neural curve against Opus: BD-rates with intervals, and paired tests at equal rate."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.params import Statistics
+from pipeline.statistics import Paired, Sample, at_rate, bd_rate, bootstrap_bd_rate, holm, paired
+
+ANCHOR, TESTED = "opus", "neural"
+NOT_COMPARED = ("si_sdr",)
+"""No measure of how it sounds: parametric coders leave the waveform."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that was measured, as tables.
+
+    ``curve`` is rd.csv; ``scores`` has a row per point, clip and metric, ``files`` one per point
+    and clip.
+    """
+
+    curve: pd.DataFrame
+    scores: pd.DataFrame
+    files: pd.DataFrame
+    settings: Statistics
+    seed: int
+
+    def bd_rates(self) -> list[dict[str, object]]:
+        """BD-rate and BD-quality of the neural curve for every metric and kind, or why not."""
+        found = []
+        for (metric, kind), rows in self._compared():
+            curves = [
+                (part.file_kbps.to_numpy(float), part["mean"].to_numpy(float))
+                for part in (rows[rows.coder == ANCHOR], rows[rows.coder == TESTED])
+            ]
+            result = vars(bd_rate(curves[0], curves[1], self.settings.min_overlap))
+            interval = None
+            if result["percent"] is not None:
+                samples, groups = self._samples(metric, kind, rows)
+                interval = bootstrap_bd_rate(
+                    samples[ANCHOR], samples[TESTED], groups, self.settings.min_overlap,
+                    self.settings.resamples, self.settings.confidence, self.seed,
+                )  # fmt: skip
+            low, high = interval or (None, None)
+            found.append({"metric": metric, "kind": kind, **result, "low": low, "high": high})
+        return found
+
+    def paired_tests(self) -> list[dict[str, object]]:
+        """Every neural point against Opus at the point's own measured rate, clip by clip.
+
+        Opus's scores of a clip are interpolated between its two points around that rate. p values
+        are corrected together, for all of these tests.
+        """
+        found = []
+        for (metric, kind), rows in self._compared():
+            samples, groups = self._samples(metric, kind, rows)
+            opus, neural = (rows[rows.coder == coder] for coder in (ANCHOR, TESTED))
+            for point, kbps, own in zip(
+                neural.point, neural.file_kbps, samples[TESTED].scores, strict=True
+            ):
+                theirs = at_rate(opus.file_kbps.to_numpy(float), samples[ANCHOR].scores, kbps)
+                row = {"point": point, "metric": metric, "kind": kind, "kbps": round(kbps, 4)}
+                if np.isnan(theirs).all():
+                    low, high = opus.file_kbps.min(), opus.file_kbps.max()
+                    reason = f"Opus was measured from {low:.1f} to {high:.1f} kbps"
+                    result = Paired(None, None, None, None, 0, reason)
+                else:
+                    result = paired(
+                        own, theirs, groups,
+                        self.settings.resamples, self.settings.confidence, self.seed,
+                    )  # fmt: skip
+                found.append(row | vars(result))
+        p = np.array([np.nan if row["p"] is None else row["p"] for row in found], float)
+        for row, corrected in zip(found, holm(p), strict=True):
+            row["p_holm"] = None if np.isnan(corrected) else float(corrected)
+        return found
+
+    def _compared(self) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+        """Rows of the curve with a mean, by metric and kind, for all that can be compared."""
+        rows = self.curve.dropna(subset=["mean"]).sort_values("file_kbps", kind="stable")
+        return [
+            ((str(metric), str(kind)), part)
+            for (metric, kind), part in rows.groupby(["metric", "kind"], sort=False)
+            if metric not in NOT_COMPARED and {ANCHOR, TESTED} <= set(part.coder)
+        ]
+
+    def _samples(
+        self, metric: str, kind: str, rows: pd.DataFrame
+    ) -> tuple[dict[str, Sample], NDArray[np.str_]]:
+        """Both curves clip by clip, points in the order of ``rows``, and each clip's source."""
+        of_kind = [
+            table if kind == "all" else table[table.kind == kind]
+            for table in (self.scores[self.scores.metric == metric], self.files)
+        ]
+        scores = of_kind[0].pivot(index="point", columns="clip", values="value")
+        bits = 8 * of_kind[1].pivot(index="point", columns="clip", values="file_bytes")
+        clips = scores.columns
+        first = of_kind[1].drop_duplicates("clip").set_index("clip").loc[clips]
+        samples = {}
+        for coder in (ANCHOR, TESTED):
+            points = list(rows[rows.coder == coder].point)
+            samples[coder] = Sample(
+                bits.loc[points, clips].to_numpy(float),
+                first.seconds.to_numpy(float),
+                scores.loc[points].to_numpy(float),
+            )
+        return samples, first.source.to_numpy(str)

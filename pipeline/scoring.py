@@ -1,0 +1,169 @@
+"""Scores of pairs of files: measured once, kept by what was measured with what."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codec import audio
+from codec.errors import UserError
+from codec.files import write_text
+from pipeline import metrics
+from pipeline.executor import executor
+from pipeline.metrics import METRICS, Unscorable, measure
+from pipeline.metrics.delay import delay_ms
+from pipeline.params import Score
+
+CACHE = Path(".cache/scores")
+PIECES_PER_JOB = 4
+
+Row = dict[str, object]
+"""metric, value, reason, provenance"""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An original and what a coder made of it."""
+
+    name: str
+    kind: str
+    reference: str
+    degraded: str
+
+
+def score(pairs: Sequence[Pair], settings: Score, jobs: int) -> Iterator[tuple[str, list[Row]]]:
+    """Name and rows of each pair, in the order in which they get done.
+
+    What was scored before comes from the cache: a run that was killed goes on with the pairs that
+    it had not finished, and audio that has not changed is not scored again.
+    """
+    waiting = []
+    for pair in pairs:
+        kept = CACHE / f"{key(pair)}.json"
+        if kept.is_file():
+            yield pair.name, json.loads(kept.read_text(encoding="utf-8"))
+        else:
+            waiting.append((pair, kept))
+    # Pieces small enough that all processes end at much the same time, the longest pairs first.
+    waiting.sort(key=lambda job: -Path(job[0].reference).stat().st_size)
+    size = max(1, min(settings.chunk, len(waiting) // (PIECES_PER_JOB * jobs)))
+    pieces = [waiting[at : at + size] for at in range(0, len(waiting), size)]
+    if not pieces:
+        return
+    with executor(settings, len(pieces)) as pool:
+        futures = {pool.submit(score_piece, [pair for pair, _ in piece]): piece for piece in pieces}
+        for future in as_completed(futures):
+            for (pair, kept), rows in zip(futures[future], future.result(), strict=True):
+                write_text(kept, json.dumps(rows))
+                yield pair.name, rows
+
+
+def score_piece(pairs: list[Pair]) -> list[list[Row]]:
+    """The rows of some pairs: what a worker does."""
+    return [score_pair(pair) for pair in pairs]
+
+
+def score_pair(pair: Pair) -> list[Row]:
+    """A row for each metric that is made for the pair's kind."""
+    reference, rate = audio.read(pair.reference)
+    degraded, degraded_rate = audio.read(pair.degraded)
+    if (rate, reference.shape) != (degraded_rate, degraded.shape):
+        raise RuntimeError(
+            f"{pair.degraded}: decoded audio is {degraded.shape} at {degraded_rate} Hz, "
+            f"the original {reference.shape} at {rate} Hz"
+        )
+    rows: list[Row] = []
+    for metric in METRICS.values():
+        if pair.kind not in metric.kinds:
+            continue
+        value, reason = None, ""
+        try:
+            value = measure(metric, reference=reference, degraded=degraded, sample_rate=rate)
+        except Unscorable as error:
+            reason = str(error)
+        rows.append(
+            {
+                "metric": metric.name,
+                "value": value,
+                "reason": reason,
+                "provenance": metric.provenance(),
+            }
+        )
+    return rows
+
+
+def score_files(reference: Path, degraded: Path, kind: str) -> dict[str, Any]:
+    """Every metric of any two files of one recording, at the reference's rate.
+
+    ``notes`` say what had to be done to compare them. Metrics that take any rate get the
+    reference's own, as their published conformance scores do. Raises UserError for files that do
+    not belong together.
+    """
+    (ours, rate), (theirs, their_rate) = audio.read(reference), audio.read(degraded)
+    notes = []
+    if ours.shape[0] != theirs.shape[0]:
+        raise UserError(
+            f"{degraded}: has {theirs.shape[0]} channels and {reference} {ours.shape[0]}; "
+            "give both the same"
+        )
+    if rate != their_rate:
+        theirs = audio.resample(theirs, their_rate, rate)
+        notes.append(f"degraded was resampled from {their_rate} to {rate} Hz")
+    if ours.shape != theirs.shape:
+        length = min(ours.shape[-1], theirs.shape[-1])
+        longer = "reference" if ours.shape[-1] > length else "degraded"
+        cut = max(ours.shape[-1], theirs.shape[-1]) - length
+        ours, theirs = ours[:, :length], theirs[:, :length]
+        notes.append(f"{longer} was cut by {cut / rate:.4f} s at its end")
+    delay = delay_ms(reference=ours, degraded=theirs, sample_rate=rate)
+    if delay:
+        notes.append(f"degraded is {delay:+.2f} ms late, and was left so")
+    scores = []
+    for metric in METRICS.values():
+        if kind not in metric.kinds:
+            continue
+        value, reason = None, ""
+        try:
+            value = measure(
+                metric, reference=ours, degraded=theirs, sample_rate=rate, own_rate=True
+            )
+        except Unscorable as error:
+            reason = str(error)
+        used = rate if metric.any_rate else metric.sample_rate or rate
+        scores.append(
+            {
+                "metric": metric.name,
+                "value": value,
+                "reason": reason,
+                "provenance": metric.provenance(used),
+            }
+        )
+    return {
+        "reference": str(reference),
+        "degraded": str(degraded),
+        "kind": kind,
+        "delay_ms": delay,
+        "notes": notes,
+        "scores": scores,
+    }
+
+
+def key(pair: Pair) -> str:
+    """Names a pair's bytes, its kind, the metrics' versions, and the code that calls them."""
+    sha = hashlib.sha256(_metrics_version())
+    sha.update(pair.kind.encode())
+    for path in (pair.reference, pair.degraded):
+        sha.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return sha.hexdigest()[:32]
+
+
+@functools.cache
+def _metrics_version() -> bytes:
+    sha = hashlib.sha256(" ".join(metric.provenance() for metric in METRICS.values()).encode())
+    for path in [*sorted(Path(metrics.__file__).parent.glob("*.py")), Path(__file__)]:
+        sha.update(path.read_bytes())
+    return sha.digest()

@@ -1,0 +1,101 @@
+"""speed: how fast each series codes on one core, and how much memory that takes.
+
+One point of each series, the one in its middle, in a process of its own: loading its coder, then
+the median of several rounds over the same audio. Writes reports/speed.csv.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from codec import audio
+from codec.files import write_text
+from pipeline import params
+from pipeline.coders import build
+from pipeline.corpora import manifest
+from pipeline.stage import log, progress, run
+from pipeline.stages.prepare import TEST
+
+SPEED = Path("reports/speed.csv")
+ONE_CORE = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
+
+
+def main(point: str | None = None) -> None:
+    settings = params.load()
+    if point is not None:
+        print(json.dumps(measure(settings, point)))
+        return
+    series: dict[str, list[str]] = {}
+    for name, title in settings.points().items():
+        series.setdefault(title, []).append(name)
+    chosen = [points[len(points) // 2] for title, points in series.items() if title != "ablation"]
+    rows = []
+    for name in progress(chosen, len(chosen), "speed"):
+        command = [sys.executable, "-m", "pipeline.stages.speed", name]
+        done = subprocess.run(
+            command, env={**os.environ, **ONE_CORE}, check=True, stdout=subprocess.PIPE, text=True
+        )
+        rows.append({"point": name, "coder": settings.points()[name], **json.loads(done.stdout)})
+    table = pd.DataFrame(rows)
+    write_text(SPEED, table.to_csv(index=False, float_format="%.4g"))
+    log.info("%s", table.to_string(index=False))
+
+
+def measure(settings: params.Params, point: str) -> dict[str, float]:
+    """× real time of encoding and decoding the test clips' first minute, and peak memory in MB."""
+    import torch
+
+    torch.set_num_threads(1)
+    coder = build(*settings.coder_of(point))
+    wave, rate = one_minute()
+    seconds = wave.shape[-1] / rate
+    data = coder.encode(wave, rate)
+    coder.decode(data)
+    encoding = _median(lambda: coder.encode(wave, rate), settings.speed.rounds)
+    decoding = _median(lambda: coder.decode(data), settings.speed.rounds)
+    status = Path("/proc/self/status")
+    peak = float("nan")
+    if status.is_file():
+        # Not ru_maxrss, which a process inherits from the one that started it.
+        (line,) = [line for line in status.read_text().splitlines() if "VmHWM" in line]
+        peak = int(line.split()[1]) / 1024
+    return {
+        "seconds": seconds,
+        "encode_x": seconds / encoding,
+        "decode_x": seconds / decoding,
+        "peak_mb": peak,
+    }
+
+
+def one_minute() -> tuple[np.ndarray, int]:
+    """(1, samples) of the test clips one after the other, at 24 kHz, and that rate."""
+    rate, parts, missing = 24_000, [], 60.0
+    for clip in manifest.read(TEST):
+        if missing < 1 / rate:
+            break
+        wave, own = audio.read(TEST / clip.file)
+        mono = wave.mean(axis=0, keepdims=True)[:, : round(missing * own)]
+        parts.append(audio.resample(mono, own, rate))
+        missing -= mono.shape[-1] / own
+    return np.concatenate(parts, axis=-1), rate
+
+
+def _median(work: Callable[[], object], rounds: int) -> float:
+    times = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    run(main)

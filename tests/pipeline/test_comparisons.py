@@ -1,0 +1,172 @@
+"""BD-rates, paired tests and claims from tables of a run that never was."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from codec import audio
+from codec.errors import UserError
+from pipeline import params
+from pipeline.claims import claims
+from pipeline.comparisons import Bench
+from pipeline.corpora import manifest
+from pipeline.stages import external
+from tests.conftest import ROOT, tone
+
+SETTINGS = params.load(ROOT / "params.yaml").statistics.model_copy(update={"resamples": 300})
+OPUS = {6: 2.0, 12: 2.6, 24: 3.2, 32: 3.5}
+NEURAL = {"b400": (3.0, 2.0), "b150": (6.0, 2.6), "b030": (12.0, 3.2), "b008": (40.0, 3.6)}
+"""At half of Opus's rate for the same score, but for the last one."""
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    rng = np.random.default_rng(0)
+    scores, files = [], []
+    points = {f"opus-{kbps}": ("opus", float(kbps), score) for kbps, score in OPUS.items()}
+    points |= {f"neural-{name}": ("neural", *facts) for name, facts in NEURAL.items()}
+    clips = [(f"clip{n:02}", "speech" if n % 2 else "music", 2.0 + n % 3) for n in range(32)]
+    level = 0.5 * rng.standard_normal(32)
+    for point, (_, kbps, score) in points.items():
+        for index, (clip, kind, seconds) in enumerate(clips):
+            source = f"{kind}{index // 4}"
+            own = score + level[index] + 0.05 * rng.standard_normal()
+            common = {"point": point, "clip": clip, "kind": kind, "source": source}
+            files.append({**common, "seconds": seconds, "file_bytes": kbps * 125 * seconds})
+            scores.append({**common, "metric": "visqol_audio", "value": own})
+            if kind == "speech":
+                scores.append({**common, "metric": "stoi", "value": own / 5})
+    table = pd.DataFrame(scores)
+    curve = []
+    for (point, metric), part in table.groupby(["point", "metric"], sort=False):
+        coder, kbps, _ = points[point]
+        for kind in ("speech", "music", "all"):
+            chosen = part if kind == "all" else part[part.kind == kind]
+            if len(chosen) and not (metric == "stoi" and kind == "all"):
+                curve.append(
+                    {"point": point, "coder": coder, "metric": metric, "kind": kind,
+                     "mean": chosen.value.mean(), "file_kbps": kbps}
+                )  # fmt: skip
+    return Bench(pd.DataFrame(curve), table, pd.DataFrame(files), SETTINGS, 0)
+
+
+def test_a_codec_of_half_the_rate_has_a_bd_rate_of_minus_fifty(bench: Bench) -> None:
+    found = {(row["metric"], row["kind"]): row for row in bench.bd_rates()}
+    assert set(found) == {
+        ("visqol_audio", "speech"), ("visqol_audio", "music"), ("visqol_audio", "all"),
+        ("stoi", "speech"),
+    }  # fmt: skip
+    row = found["visqol_audio", "all"]
+    assert row["percent"] == pytest.approx(-50, abs=6)
+    assert row["low"] < row["percent"] < row["high"] < -30
+    assert row["quality"] > 0.3
+
+
+def test_each_point_is_tested_at_its_own_rate_and_all_tests_are_corrected(bench: Bench) -> None:
+    found = {(row["point"], row["metric"], row["kind"]): row for row in bench.paired_tests()}
+    assert len(found) == 4 * 4
+    row = found["neural-b030", "visqol_audio", "all"]
+    # Opus at 12 kbps is 0.6 below.
+    assert row["difference"] == pytest.approx(0.6, abs=0.05)
+    assert row["groups"] == 16
+    assert row["p"] <= row["p_holm"] < 0.05
+    assert found["neural-b150", "visqol_audio", "all"]["difference"] == pytest.approx(0.6, abs=0.05)
+    for point in ("neural-b400", "neural-b008"):
+        outside = found[point, "visqol_audio", "all"]
+        assert outside["reason"] == "Opus was measured from 6.0 to 32.0 kbps"
+        assert outside["p_holm"] is None
+
+
+def test_claims_are_judged_by_what_was_measured(bench: Bench) -> None:
+    rates = {name: kbps for name, (kbps, _) in NEURAL.items()}
+    summary = {
+        "points": {
+            f"neural-{name}": {
+                "rates": {"all": {"file_kbps": kbps, "estimate_gap_percent": 0.1}},
+                "compression": 384 / kbps,
+                "metrics": {"visqol_audio": {"all": {"mean": 2.5}}},
+            }
+            for name, kbps in rates.items()
+        },
+        "paired": bench.paired_tests(),
+    }
+    codes = pd.DataFrame(
+        {"model": list(rates), "bits_per_symbol": [1.02] * 4, "entropy": [1.0] * 4}
+    )
+    sweep = sorted(rates, key=lambda name: -rates[name])
+    verdicts = [row["verdict"] for row in claims(summary, codes, sweep)]
+    assert verdicts[:3] == ["holds", "holds", "holds"]
+    # The nearest point to 24 kbps, on a logarithmic or any other scale, is better than Opus there.
+    assert claims(summary, codes, sweep)[4]["verdict"] == "holds"
+    text = claims(summary, codes, sweep)[2]["measured"]
+    assert text == "64× at 6.0 kbps (b150), with ViSQOL audio 2.50"
+    summary["points"]["neural-b400"]["rates"]["all"]["file_kbps"] = 50.0
+    assert claims(summary, codes, sweep)[0]["verdict"] == "does not hold"
+    for facts in summary["points"].values():
+        facts["compression"] = 12.0
+    assert claims(summary, codes, sweep)[2] == {
+        "claim": "50× compression of 16-bit PCM.",
+        "measured": "at most 12×",
+        "verdict": "does not hold",
+    }
+    summary["paired"] = []
+    assert claims(summary, codes, sweep)[4]["verdict"] == "not measured"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    clips = []
+    for name, kind in (("a", "speech"), ("b", "music")):
+        audio.write(tmp_path / "data/test" / f"{name}.flac", tone(1.0, 16_000), 16_000)
+        clips.append(
+            manifest.Clip(
+                file=f"{name}.flac", kind=kind, source=name, language="", sample_rate=16_000,
+                channels=1, seconds=1.0, licence="", origin="",
+            )
+        )  # fmt: skip
+    manifest.write(tmp_path / "data/test", clips)
+    return tmp_path
+
+
+def test_scores_from_elsewhere_become_a_series(project: Path) -> None:
+    (project / "lyra.csv").write_text(
+        "clip,point,payload_kbps,visqol_audio,pesq_wb\n"
+        "a.ogg,lyra-3,3.2,4.1,2.5\na.ogg,lyra-6,6.0,4.2,\nb.ogg,lyra-3,3.2,2.0,\nz.ogg,lyra-3,3.2,2,\n"
+    )
+    params.change(["external.lyra=lyra.csv"])
+    external.main("lyra")
+    coded = pd.read_csv("coded/external-lyra.csv")
+    assert coded.groupby("point").file_bytes.sum().to_dict() == {"lyra-3": 800.0, "lyra-6": 750.0}
+    scores = pd.read_csv("scores/external-lyra.csv", keep_default_na=False)
+    rows = {
+        (row.point, row.clip, row.metric): (str(row.value), row.reason)
+        for row in scores.itertuples()
+    }
+    assert rows == {
+        ("lyra-3", "a", "visqol_audio"): ("4.1", ""),
+        ("lyra-3", "a", "pesq_wb"): ("2.5", ""),
+        ("lyra-6", "a", "visqol_audio"): ("4.2", ""),
+        ("lyra-6", "a", "pesq_wb"): ("", "not given"),
+        ("lyra-3", "b", "visqol_audio"): ("2.0", ""),
+    }
+    assert set(scores.provenance) == {"from lyra.csv"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("clip,point\na,b\n", "has no column `payload_kbps`"),
+        ("clip,point,payload_kbps\na,b,3\n", "has no column of a metric; those are pesq_wb"),
+        ("clip,point,payload_kbps,stoi\nz,b,3,1\n", "none of its clips is among the test clips"),
+        ("", "cannot be read as a table"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_named(project: Path, text: str, message: str) -> None:
+    (project / "other.csv").write_text(text)
+    params.change(["external.other=other.csv"])
+    with pytest.raises(UserError, match=f"other.csv: {message}"):
+        external.main("other")

@@ -1,0 +1,61 @@
+"""The metrics' self-test: passes for the real ones, and for nothing else."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from codec.errors import UserError
+from pipeline import metrics
+from pipeline.metrics import METRICS, Metric, Unscorable, selftest
+
+
+def test_the_metrics_are_themselves() -> None:
+    selftest.check()
+
+
+def swapped(metric: Metric) -> Metric:
+    def function(*, reference, degraded, sample_rate):
+        return metric.function(reference=degraded, degraded=reference, sample_rate=sample_rate)
+
+    return dataclasses.replace(metric, function=function)
+
+
+def never_refuses(metric: Metric) -> Metric:
+    def function(**arguments):
+        try:
+            return metric.function(**arguments)
+        except Unscorable:
+            return 0.0
+
+    return dataclasses.replace(metric, function=function)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("pesq_wb", swapped, "gives a degraded signal of the self-test 1.7"),
+        ("stoi", swapped, "gives a degraded signal"),
+        ("visqol_speech", swapped, "gives a degraded signal"),
+        ("visqol_audio", swapped, "gives a degraded signal"),
+        ("pesq_wb", never_refuses, "gives 0.1 s a score"),
+        ("visqol_audio", never_refuses, "gives 0.1 s a score"),
+        (
+            "visqol_speech",
+            lambda metric: dataclasses.replace(metric, function=METRICS["visqol_audio"].function),
+            "gives a copy",
+        ),
+    ],
+)
+def test_a_metric_that_is_not_itself_is_named(name, change, message, monkeypatch) -> None:
+    changed = {name: change(METRICS[name])}
+    monkeypatch.setattr(selftest, "METRICS", changed)
+    with pytest.raises(UserError, match=f"^{name} .*{message}"):
+        selftest.check()
+
+
+def test_every_metric_has_its_expected_scores() -> None:
+    assert set(selftest.EXPECTED) == set(metrics.METRICS)
+    reference, degraded = selftest.signals()
+    assert reference.shape == degraded.shape
+    assert np.abs(reference).max() < 1
