@@ -34,6 +34,10 @@ class Clip(BaseModel):
         return Path(self.file).stem
 
 
+AS_TEXT = dict.fromkeys(("file", "source", "language", "licence", "origin", "clip", "point"), str)
+"""Columns of tables that are names even where they look like numbers, as many speakers' do."""
+
+
 def write(folder: Path, clips: Iterable[Clip]) -> None:
     """Write ``folder``/manifest.csv, sorted by file name."""
     rows = [clip.model_dump() for clip in sorted(clips, key=lambda clip: clip.file)]
@@ -47,5 +51,5 @@ def read(folder: Path) -> list[Clip]:
     path = folder / FILE_NAME
     if not path.is_file():
         raise UserError(f"{path}: no such file; `dvc repro prepare` makes it")
-    table = pd.read_csv(path, keep_default_na=False)
+    table = pd.read_csv(path, keep_default_na=False, dtype=AS_TEXT)
     return [Clip.model_validate(row) for row in table.to_dict("records")]

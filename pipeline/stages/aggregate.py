@@ -17,7 +17,7 @@ from codec.errors import UserError
 from codec.files import write_text
 from pipeline import comparisons, params
 from pipeline.coders.bench import table_path
-from pipeline.corpora.manifest import FILE_NAME, KINDS
+from pipeline.corpora.manifest import AS_TEXT, FILE_NAME, KINDS
 from pipeline.headline import headline
 from pipeline.metrics import METRICS
 from pipeline.params import Params, Statistics
@@ -37,17 +37,18 @@ def main() -> None:
     points = list(series)
     external = [f"external-{name}" for name in settings.external]
     files = pd.concat(
-        [pd.read_csv(table_path(point)).assign(point=point) for point in points]
-        + [pd.read_csv(table_path(name)) for name in external],
+        [pd.read_csv(table_path(point), dtype=AS_TEXT).assign(point=point) for point in points]
+        + [pd.read_csv(table_path(name), dtype=AS_TEXT) for name in external],
         ignore_index=True,
     )
     scores = pd.concat(
-        [pd.read_csv(SCORES / f"{name}.csv", keep_default_na=False, na_values={"value": [""]})
+        [pd.read_csv(SCORES / f"{name}.csv", keep_default_na=False, na_values={"value": [""]},
+                     dtype=AS_TEXT)
          for name in [*points, *external]],
         ignore_index=True,
     )  # fmt: skip
     for name in settings.external:
-        theirs = set(pd.read_csv(table_path(f"external-{name}")).point)
+        theirs = set(pd.read_csv(table_path(f"external-{name}"), dtype=AS_TEXT).point)
         if taken := theirs & set(series):
             raise UserError(f"external.{name}: point {sorted(taken)[0]} is there already")
         series |= dict.fromkeys(sorted(theirs), name)

@@ -65,7 +65,7 @@ def main(name: str) -> None:
 def read(path: Path) -> pd.DataFrame:
     """The table; UserError where it is none, or lacks a column."""
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, dtype=manifest.AS_TEXT)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as a table: {error}") from error
     for column in ("point", "clip", "payload_kbps"):
