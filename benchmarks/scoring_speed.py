@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from codec import audio
-from pipeline import scoring
+from pipeline import params, scoring
 from pipeline.corpora import synthetic
-from pipeline.params import Score
 
-RECIPE = Path(__file__).parents[1] / "pipeline" / "corpora" / "recipes" / "test.yaml"
+ROOT = Path(__file__).parents[1]
+RECIPE = ROOT / "pipeline" / "corpora" / "recipes" / "test.yaml"
 CLIPS, SECONDS = 52, 5.0
 SHORT_CLIPS, SHORT_SECONDS = 2000, 0.5
 RUNS = 3
@@ -39,13 +39,11 @@ def short_corpus(folder: Path) -> list[scoring.Pair]:
     """General clips of half a second: the work is small, what is around it is not."""
     rng = np.random.default_rng(0)
     shape = (1, round(SHORT_SECONDS * 48_000))
-    return [
-        _pair(
-            folder, f"{index:04d}", "general",
-            *(scale * rng.standard_normal(shape) for scale in (0.1, 0.02)), 48_000,
-        )
-        for index in range(SHORT_CLIPS)
-    ]  # fmt: skip
+    pairs = []
+    for index in range(SHORT_CLIPS):
+        waveform, noise = 0.1 * rng.standard_normal(shape), 0.02 * rng.standard_normal(shape)
+        pairs.append(_pair(folder, f"{index:04d}", "general", waveform, noise, 48_000))
+    return pairs
 
 
 def _pair(
@@ -65,7 +63,7 @@ def measured(pairs: list[scoring.Pair], executor: str, jobs: int) -> tuple[float
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.scoring_speed", "work.json"],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             check=True,
@@ -79,7 +77,8 @@ def score(work: Path) -> None:
     executor, jobs, *pairs = json.loads(work.read_text())
     began = time.perf_counter()
     named = [scoring.Pair(**json.loads(pair)) for pair in pairs]
-    found = dict(scoring.score(named, Score(executor=executor), int(jobs)))
+    settings = params.load(ROOT / "params.yaml").score.model_copy(update={"executor": executor})
+    found = dict(scoring.score(named, settings, int(jobs)))
     seconds = time.perf_counter() - began
     if len(found) != len(named):
         raise RuntimeError(f"{len(found)} of {len(named)} clips were scored")
