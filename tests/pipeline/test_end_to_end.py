@@ -264,7 +264,7 @@ def test_one_beta_changes_its_own_stages_and_what_follows(project: Project) -> N
     (project.folder / "params.yaml").write_text(before)
     assert set(re.findall(r"Running stage '([^']+)'", done.stdout)) == {
         "train@low", "fit_entropy@low", "compress@low", "symbols@low", "score@low",
-        "aggregate", "report", "check",
+        "speed", "aggregate", "report", "check",
     }  # fmt: skip
     # Going back runs nothing: DVC still has the old results.
     assert "Running stage" not in project.dvc("repro").stdout
