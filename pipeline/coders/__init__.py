@@ -14,6 +14,9 @@ from codec.errors import UserError
 
 GROUP = "rdcodec.coders"
 
+Timeline = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""When each frame or packet begins, in s of audio, and its bits."""
+
 
 class Coder(ABC):
     """A codec at one setting, as the bench sees it.
@@ -41,6 +44,10 @@ class Coder(ABC):
 
     def estimated_bits(self, data: bytes) -> float | None:
         """Bits that the coder's own probability model gives; None where there is no such model."""
+        return None
+
+    def timeline(self, data: bytes) -> Timeline | None:
+        """Where in time a file's payload goes; None where the coder cannot tell."""
         return None
 
     def details(self, data: bytes) -> dict[str, float]:

@@ -4,16 +4,18 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from codec import audio
 from codec.files import write_bytes, write_text
-from pipeline.coders import Coder
+from pipeline.coders import Coder, Timeline
 from pipeline.corpora import manifest
 from pipeline.metrics.delay import delay_ms
 from pipeline.stage import progress
 
 CODED, DECODED = Path("coded"), Path("decoded")
+TIMELINE_SECONDS = 0.1
 
 
 def table_path(point: str) -> Path:
@@ -32,9 +34,9 @@ def code_clips(point: str, coder: Coder, split: Path) -> None:
     The decoder gets the file's bytes and nothing else; decoded audio is brought to the clip's
     rate and length, and nothing else is done to it: a coder that shifts the audio shows in
     delay_ms, and in its scores. Columns: clip, kind, source, seconds, pcm_bytes, file_bytes,
-    payload_bytes,
-    estimated_bits (empty where the coder has no estimate), delay_ms (empty where it cannot be
-    told), details and about (JSON).
+    payload_bytes, estimated_bits (empty where the coder has no estimate), delay_ms (empty where it
+    cannot be told), timeline (JSON: payload bits of every ``TIMELINE_SECONDS``; empty where the
+    coder cannot tell), details and about (JSON).
     """
     clips = manifest.read(split)
     for folder in (CODED / point, DECODED / point):
@@ -61,8 +63,23 @@ def code_clips(point: str, coder: Coder, split: Path) -> None:
                 "payload_bytes": coder.payload_bytes(data),
                 "estimated_bits": coder.estimated_bits(data),
                 "delay_ms": delay_ms(reference=waveform, degraded=decoded, sample_rate=rate),
+                "timeline": binned(coder.timeline(data), waveform.shape[-1] / rate),
                 "details": json.dumps(coder.details(data), sort_keys=True),
                 "about": about,
             }
         )
     write_text(table_path(point), pd.DataFrame(rows).to_csv(index=False, float_format="%.6f"))
+
+
+def binned(timeline: Timeline | None, seconds: float) -> str:
+    """JSON of the bits of every ``TIMELINE_SECONDS`` of ``seconds`` of audio; empty for None.
+
+    What begins before the audio or after its end, as the frames that carry a coder's delay,
+    counts in the first or the last of them.
+    """
+    if timeline is None:
+        return ""
+    starts, bits = timeline
+    count = max(1, int(np.ceil(seconds / TIMELINE_SECONDS - 1e-9)))
+    places = np.clip(np.floor(starts / TIMELINE_SECONDS + 1e-9).astype(int), 0, count - 1)
+    return json.dumps(np.round(np.bincount(places, bits, count)).astype(int).tolist())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from codec import audio
 from codec.errors import UserError
-from pipeline.coders import Coder
+from pipeline.coders import Coder, Timeline
 
 
 class FFmpegCoder(Coder):
@@ -55,6 +55,12 @@ class FFmpegCoder(Coder):
     def payload_bytes(self, data: bytes) -> int:
         with _opened(data) as container:
             return sum(packet.size for packet in container.demux(audio=0))
+
+    def timeline(self, data: bytes) -> Timeline | None:
+        with _opened(data) as container:
+            packets = [packet for packet in container.demux(audio=0) if packet.size]
+            starts = [float((packet.pts or 0) * packet.time_base) for packet in packets]
+        return np.array(starts), np.array([8.0 * packet.size for packet in packets])
 
     def about(self) -> dict[str, object]:
         versions = ".".join(map(str, av.library_versions["libavcodec"]))

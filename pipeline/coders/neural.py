@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec import bitstream, checkpoint
-from pipeline.coders import Coder
+from pipeline.coders import Coder, Timeline
 
 
 class NeuralCoder(Coder):
@@ -34,6 +34,13 @@ class NeuralCoder(Coder):
         _, symbols = self.model.read_symbols(io.BytesIO(data))
         tables = self.model.frozen_tables()
         return sum(tables.bits(group) for group in symbols)
+
+    def timeline(self, data: bytes) -> Timeline | None:
+        """By the entropy model: the range coder spreads a symbol's bits over its bytes."""
+        _, symbols = self.model.read_symbols(io.BytesIO(data))
+        tables = self.model.frozen_tables()
+        bits = np.sum([tables.frame_bits(group) for group in symbols], axis=0)
+        return np.arange(len(bits)) / self.model.config.frame_rate, bits
 
     def about(self) -> dict[str, object]:
         config = self.model.config

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from codec import audio
 from codec.errors import UserError
-from pipeline.coders import Coder, ogg
+from pipeline.coders import Coder, Timeline, ogg
 from pipeline.params import OpusSettings
 
 RATE = ogg.SAMPLE_RATE
@@ -128,6 +128,12 @@ class OpusCoder(Coder):
 
     def payload_bytes(self, data: bytes) -> int:
         return sum(map(len, _unpack(data)[3]))
+
+    def timeline(self, data: bytes) -> Timeline | None:
+        _, pre_skip, _, packets = _unpack(data)
+        frame_seconds = self.settings.frame_ms / 1000
+        starts = np.arange(len(packets)) * frame_seconds - pre_skip / RATE
+        return starts, np.array([8.0 * len(packet) for packet in packets])
 
     def details(self, data: bytes) -> dict[str, float]:
         """Shares of packets by mode and by audio bandwidth, which libopus chose."""

@@ -1,7 +1,8 @@
 """symbols: what a model's codes look like, and what other entropy codes would make of them.
 
-Writes models/<model>/codes.csv, a row per latent channel or codebook, and
-models/<model>/entropy_coders.csv, a row per entropy code, both measured on the test clips.
+Writes models/<model>/codes.csv, a row per latent channel or codebook,
+models/<model>/histogram.csv, how often each of them has each symbol, and
+models/<model>/entropy_coders.csv, a row per entropy code; all measured on the test clips.
 """
 
 import numpy as np
@@ -33,10 +34,17 @@ def main(name: str) -> None:
     seconds = sum(clip.shape[1] for clip in clips) / codec.config.frame_rate
     coders.insert(0, "model", name)
     coders["kbps"] = coders.bits / seconds / 1000
-    codes = describe(np.concatenate(clips, axis=-1), codec.frozen_tables())
+    symbols = np.concatenate(clips, axis=-1)
+    codes = describe(symbols, codec.frozen_tables())
     codes.insert(0, "model", name)
     codes["of"] = size
-    for table, file in ((coders, "entropy_coders.csv"), (codes, "codes.csv")):
+    counts = histogram(symbols)
+    counts.insert(0, "model", name)
+    for table, file in (
+        (coders, "entropy_coders.csv"),
+        (codes, "codes.csv"),
+        (counts, "histogram.csv"),
+    ):
         write_text(MODELS / name / file, table.to_csv(index=False, float_format="%.6g"))
     log.info("%s:\n%s", name, coders.to_string(index=False))
 
@@ -71,6 +79,15 @@ def describe(symbols: NDArray[np.int32], tables: FrozenTables) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def histogram(symbols: NDArray[np.int32]) -> pd.DataFrame:
+    """How often each row of (rows, frames) symbols has each symbol: row, symbol, count."""
+    parts = []
+    for index, row in enumerate(symbols):
+        values, counts = np.unique(row, return_counts=True)
+        parts.append(pd.DataFrame({"row": index, "symbol": values, "count": counts}))
+    return pd.concat(parts, ignore_index=True)
 
 
 if __name__ == "__main__":

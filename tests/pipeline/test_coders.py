@@ -62,6 +62,31 @@ def test_measured_rates_follow_the_nominal_ones() -> None:
     assert kbps == pytest.approx([6, 12, 24], rel=0.35)
 
 
+@pytest.mark.parametrize("name", ["opus", "mp3", "aac"])
+def test_a_timeline_has_every_bit_where_it_sounds(name: str) -> None:
+    """Bits of all packets, most of them in the loud second half."""
+    wave = np.random.default_rng(0).standard_normal((1, 96_000)).astype(np.float32) * 0.1
+    wave[:, :48_000] = 0
+    coder = build(name, {"kbps": 32})
+    data = coder.encode(wave, 48_000)
+    bits = json.loads(bench.binned(coder.timeline(data), 2.0))
+    assert len(bits) == 20
+    assert sum(bits) == 8 * coder.payload_bytes(data)
+    if name == "opus":  # the others have next to constant rates
+        assert sum(bits[:9]) < 0.2 * sum(bits)
+
+
+def test_a_neural_timeline_has_the_estimated_bits(tmp_path: Path) -> None:
+    model = tiny_codec()
+    checkpoint.save(model, tmp_path / "model.safetensors")
+    coder = build("rdcodec", {"model": str(tmp_path / "model.safetensors")})
+    data = coder.encode(tone(1.0, 8_000), 8_000)
+    starts, bits = coder.timeline(data) or ([], [])
+    assert bits.sum() == pytest.approx(coder.estimated_bits(data))
+    assert len(starts) == 100
+    assert starts[-1] == pytest.approx(0.99)
+
+
 def test_opus_options_reach_the_encoder_and_the_table() -> None:
     wave = np.random.default_rng(0).standard_normal((1, 96_000)).astype(np.float32) * 0.1
     sizes = {vbr: OpusCoder(24, vbr=vbr).encode(wave, 48_000) for vbr in (True, False)}
