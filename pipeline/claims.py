@@ -5,8 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-PCM_BITS = 16
+from pipeline.metrics import METRICS
+
 CD_KBPS = 1411.2
+KIND_WORDS = {"speech": "speech", "music": "music", "general": "general sounds", "all": "all clips"}
 HELD, NOT_HELD, NOT_SEEN = "holds", "does not hold", "not measured"
 
 Claim = dict[str, str]
@@ -111,7 +113,7 @@ def _opus(summary: dict[str, Any], models: list[str]) -> Claim:
         }
     sure = [row for row in rows if row["p_holm"] < 0.05]
     better, worse, unclear = (
-        [f"{row['metric']} of {row['kind']}" for row in chosen]
+        [f"{METRICS[row['metric']].title} of {KIND_WORDS[row['kind']]}" for row in chosen]
         for chosen in (
             [row for row in sure if row["difference"] > 0],
             [row for row in sure if row["difference"] < 0],

@@ -104,6 +104,23 @@ def score(
 
 
 @app.command()
+def listening(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="What the listening test saved.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Count blind listening tests: the share of listeners who heard no difference, and ratings."""
+    import dataclasses
+    import json
+
+    from pipeline import listening as test
+
+    result = test.evaluate(test.read(files))
+    typer.echo(json.dumps(dataclasses.asdict(result)) if as_json else test.table(result))
+
+
+@app.command()
 def release(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="One of models in params.yaml.")],
     name: Annotated[str, typer.Option("--name", help="What users will call it.")],

@@ -1,4 +1,4 @@
-"""The neural curve against Opus: BD-rates with intervals, and paired tests at equal rate."""
+"""One curve against another: BD-rates with intervals, and paired tests at equal rate."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from pipeline.params import Statistics
 from pipeline.statistics import Paired, Sample, at_rate, bd_rate, bootstrap_bd_rate, holm, paired
 
-ANCHOR, TESTED = "opus", "neural"
 NOT_COMPARED = ("si_sdr",)
 """No measure of how it sounds: parametric coders leave the waveform."""
 
@@ -19,7 +18,7 @@ class Bench:
     """Everything that was measured, as tables.
 
     ``curve`` is rd.csv; ``scores`` has a row per point, clip and metric, ``files`` one per point
-    and clip.
+    and clip. ``anchor`` and ``tested`` are series of the curve (its column coder).
     """
 
     curve: pd.DataFrame
@@ -27,21 +26,23 @@ class Bench:
     files: pd.DataFrame
     settings: Statistics
     seed: int
+    anchor: str = "opus"
+    tested: str = "neural"
 
     def bd_rates(self) -> list[dict[str, object]]:
-        """BD-rate and BD-quality of the neural curve for every metric and kind, or why not."""
+        """BD-rate and BD-quality of the tested curve for every metric and kind, or why not."""
         found = []
         for (metric, kind), rows in self._compared():
             curves = [
                 (part.file_kbps.to_numpy(float), part["mean"].to_numpy(float))
-                for part in (rows[rows.coder == ANCHOR], rows[rows.coder == TESTED])
+                for part in (rows[rows.coder == self.anchor], rows[rows.coder == self.tested])
             ]
             result = vars(bd_rate(curves[0], curves[1], self.settings.min_overlap))
             interval = None
             if result["percent"] is not None:
                 samples, groups = self._samples(metric, kind, rows)
                 interval = bootstrap_bd_rate(
-                    samples[ANCHOR], samples[TESTED], groups, self.settings.min_overlap,
+                    samples[self.anchor], samples[self.tested], groups, self.settings.min_overlap,
                     self.settings.resamples, self.settings.confidence, self.seed,
                 )  # fmt: skip
             low, high = interval or (None, None)
@@ -49,23 +50,26 @@ class Bench:
         return found
 
     def paired_tests(self) -> list[dict[str, object]]:
-        """Every neural point against Opus at the point's own measured rate, clip by clip.
+        """Every tested point against the anchor at the point's own measured rate, clip by clip.
 
-        Opus's scores of a clip are interpolated between its two points around that rate. p values
-        are corrected together, for all of these tests.
+        The anchor's scores of a clip are interpolated between its two points around that rate.
+        p values are corrected together, for all of these tests.
         """
         found = []
         for (metric, kind), rows in self._compared():
             samples, groups = self._samples(metric, kind, rows)
-            opus, neural = (rows[rows.coder == coder] for coder in (ANCHOR, TESTED))
+            anchor, tested = (rows[rows.coder == coder] for coder in (self.anchor, self.tested))
             for point, kbps, own in zip(
-                neural.point, neural.file_kbps, samples[TESTED].scores, strict=True
+                tested.point, tested.file_kbps, samples[self.tested].scores, strict=True
             ):
-                theirs = at_rate(opus.file_kbps.to_numpy(float), samples[ANCHOR].scores, kbps)
+                theirs = at_rate(
+                    anchor.file_kbps.to_numpy(float), samples[self.anchor].scores, kbps
+                )
                 row = {"point": point, "metric": metric, "kind": kind, "kbps": round(kbps, 4)}
                 if np.isnan(theirs).all():
-                    low, high = opus.file_kbps.min(), opus.file_kbps.max()
-                    reason = f"Opus was measured from {low:.1f} to {high:.1f} kbps"
+                    low, high = anchor.file_kbps.min(), anchor.file_kbps.max()
+                    title = f"{self.anchor[0].upper()}{self.anchor[1:]}"
+                    reason = f"{title} was measured from {low:.1f} to {high:.1f} kbps"
                     result = Paired(None, None, None, None, 0, reason)
                 else:
                     result = paired(
@@ -84,7 +88,7 @@ class Bench:
         return [
             ((str(metric), str(kind)), part)
             for (metric, kind), part in rows.groupby(["metric", "kind"], sort=False)
-            if metric not in NOT_COMPARED and {ANCHOR, TESTED} <= set(part.coder)
+            if metric not in NOT_COMPARED and {self.anchor, self.tested} <= set(part.coder)
         ]
 
     def _samples(
@@ -100,7 +104,7 @@ class Bench:
         clips = scores.columns
         first = of_kind[1].drop_duplicates("clip").set_index("clip").loc[clips]
         samples = {}
-        for coder in (ANCHOR, TESTED):
+        for coder in (self.anchor, self.tested):
             points = list(rows[rows.coder == coder].point)
             samples[coder] = Sample(
                 bits.loc[points, clips].to_numpy(float),

@@ -19,22 +19,45 @@ def headline(curve: pd.DataFrame, bd_rates: list[dict[str, object]]) -> list[str
     of Opus's curve the neural points lie by each metric that scores speech.
     """
     kind = "all" if "all" in set(curve[curve.metric == METRIC].kind) else curve.kind.iloc[0]
-    rows = curve[(curve.metric == METRIC) & (curve.kind == kind)].dropna(subset=["mean"])
-    neural, opus = _curves(rows)
+    neural, opus = _curves(_scored(curve, METRIC, kind))
     if neural.empty or opus.empty:
         return ["No clip could be scored, so there is nothing to say about quality."]
-    found = next((row for row in bd_rates if row["metric"] == METRIC and row["kind"] == kind), {})
+    said = [verdict(curve, bd_rates, kind), _nearest(neural, opus)]
+    return [*filter(None, said), *_speech(curve)]
+
+
+def verdict(
+    curve: pd.DataFrame, bd_rates: list[dict[str, object]], kind: str, metric: str = METRIC
+) -> str:
+    """What BD-rate says of a kind by a metric, with its interval; empty where there is none."""
+    found = next((row for row in bd_rates if (row["metric"], row["kind"]) == (metric, kind)), {})
     percent = found.get("percent")
-    sentences = []
-    if isinstance(percent, float):
-        word = "less" if percent < 0 else "more"
-        sentences.append(
-            f"For the same ViSQOL audio score, the neural codec needs {abs(percent):.0f} % {word} "
-            "bitrate than Opus, on average over the scores that both reach, "
-            f"{_common(neural, opus)}."
-        )
-    sentences.append(_nearest(neural, opus))
-    return sentences + _speech(curve)
+    if not isinstance(percent, float):
+        return ""
+    return (
+        f"For the same {METRICS[metric].title} score, the neural codec needs "
+        f"{_changed(percent)} bitrate than Opus{_between(found.get('low'), found.get('high'))}, "
+        f"on average over the scores that both reach, "
+        f"{_common(*_curves(_scored(curve, metric, kind)))}."
+    )
+
+
+def _scored(curve: pd.DataFrame, metric: str, kind: str) -> pd.DataFrame:
+    return curve[(curve.metric == metric) & (curve.kind == kind)].dropna(subset=["mean"])
+
+
+def _changed(percent: float) -> str:
+    return f"{abs(percent):.0f} % {'less' if percent < 0 else 'more'}"
+
+
+def _between(low: object, high: object) -> str:
+    """An interval of BD-rates in words, by rising size where both have one sign."""
+    if not (isinstance(low, float) and isinstance(high, float)):
+        return ""
+    if (low < 0) == (high < 0):
+        small, large = sorted((abs(low), abs(high)))
+        return f" ({small:.0f} to {large:.0f} %)"
+    return f" (from {_changed(low)} to {_changed(high)})"
 
 
 def _curves(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -54,8 +77,7 @@ def _speech(curve: pd.DataFrame) -> list[str]:
     """At equal file rate, on speech: the metrics by which ours is ahead, behind, or both."""
     verdicts: dict[str, list[str]] = {"ahead of": [], "behind": [], "partly ahead of": []}
     for metric in METRICS.values():
-        rows = curve[(curve.metric == metric.name) & (curve.kind == "speech")]
-        neural, opus = _curves(rows.dropna(subset=["mean"]))
+        neural, opus = _curves(_scored(curve, metric.name, "speech"))
         if metric.kinds != ("speech",) or opus.empty:
             continue
         within = neural[neural.file_kbps.between(opus.file_kbps.min(), opus.file_kbps.max())]

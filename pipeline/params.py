@@ -246,6 +246,12 @@ class Statistics(Section):
     min_overlap: Annotated[float, Field(ge=0, le=1)]
 
 
+class Report(Section):
+    """What the page holds beside its curves."""
+
+    pairs: Annotated[int, Field(ge=0)]
+
+
 class Check(Section):
     """What counts as worse."""
 
@@ -276,6 +282,7 @@ class Params(Section):
     score: Score
     speed: Speed
     statistics: Statistics
+    report: Report
     check: Check
 
     @field_validator("models", "layers", "coders", "external")

@@ -132,7 +132,7 @@ class OpusCoder(Coder):
     def timeline(self, data: bytes) -> Timeline | None:
         _, pre_skip, _, packets = _unpack(data)
         frame_seconds = self.settings.frame_ms / 1000
-        starts = np.arange(len(packets)) * frame_seconds - pre_skip / RATE
+        starts = np.arange(len(packets), dtype=np.float64) * frame_seconds - pre_skip / RATE
         return starts, np.array([8.0 * len(packet) for packet in packets])
 
     def details(self, data: bytes) -> dict[str, float]:

@@ -33,11 +33,19 @@ OTHERS = (("#CC79A7", "cross"), ("#E69F00", "triangle-up"), ("#56B4E9", "x"), ("
 
 
 def styles(series: list[str]) -> dict[str, Style]:
-    """The style of each series; variants of Opus have its colour and a dashed line."""
+    """The style of each series.
+
+    Variants of Opus, and another run's series, as "neural (v1)", have the colour of what they
+    vary, and a dashed line.
+    """
     found, others = {}, itertools.cycle(OTHERS)
     for name in series:
+        known, _, run = name.partition(" (")
         if name in STYLES:
             found[name] = STYLES[name]
+        elif known in STYLES:
+            base = STYLES[known]
+            found[name] = Style(f"{base.title} ({run}", base.colour, f"{base.symbol}-open", "dash")
         elif name.startswith("opus"):
             title = f"Opus, {name.removeprefix('opus').strip('-') or name}"
             found[name] = Style(title, STYLES["opus"].colour, "diamond-open", "dash")
@@ -47,6 +55,7 @@ def styles(series: list[str]) -> dict[str, Style]:
     return found
 
 
+KBPS_TICKS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128]
 MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 
 
@@ -54,8 +63,7 @@ def rate_distortion(curve: pd.DataFrame, metric: Metric, kind: str) -> dict[str,
     """One metric of one kind over measured file kbps, a line with its interval per coder."""
     rows = curve[(curve.metric == metric.name) & (curve.kind == kind)].dropna(subset=["mean"])
     figure = go.Figure()
-    series = [name for name in dict.fromkeys(curve.coder) if name != "ablation"]
-    for name, style in styles(series).items():
+    for name, style in series_of(curve).items():
         part = rows[rows.coder == name].sort_values("file_kbps")
         if part.empty:
             continue
@@ -98,8 +106,7 @@ def rate_distortion(curve: pd.DataFrame, metric: Metric, kind: str) -> dict[str,
             marker={"symbol": style.symbol, "size": 9},
         )  # fmt: skip
     unit = f" ({metric.unit})" if metric.unit else ""
-    ticks = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128]
-    figure.update_xaxes(type="log", title="file bitrate (kbps)", tickvals=ticks)
+    figure.update_xaxes(type="log", title="file bitrate (kbps)", tickvals=KBPS_TICKS)
     figure.update_yaxes(title=f"{metric.title}{unit}")
     return _plain(figure)
 
@@ -148,6 +155,73 @@ def bits_per_row(codes: pd.DataFrame) -> dict[str, Any]:
     figure.update_xaxes(title="latent channels or codebooks, sorted")
     figure.update_yaxes(title="bits per symbol")
     return _plain(figure)
+
+
+def symbol_histogram(counts: pd.DataFrame) -> dict[str, Any]:
+    """Share of each symbol among all of a scalar model's, all latent channels together."""
+    figure = go.Figure()
+    for index, (model, rows) in enumerate(counts.groupby("model", sort=False)):
+        shares = rows.groupby("symbol")["count"].sum() / rows["count"].sum()
+        _line(figure, index, str(model), shares.index, shares,
+              "symbol %{x}<br>%{y:.3%} of all symbols", shape="hvh")  # fmt: skip
+    figure.update_xaxes(title="symbol")
+    figure.update_yaxes(title="share of symbols", type="log", tickformat=".0e")
+    return _plain(figure)
+
+
+def codebook_use(counts: pd.DataFrame) -> dict[str, Any]:
+    """Share of each entry of each codebook, from the most used on, a line per codebook."""
+    figure = go.Figure()
+    for index, ((model, row), rows) in enumerate(counts.groupby(["model", "row"], sort=False)):
+        shares = np.sort((rows["count"] / rows["count"].sum()).to_numpy())[::-1]
+        name = f"{model}, codebook {int(str(row)) + 1}"
+        _line(figure, index, name, np.arange(1, len(shares) + 1), shares,
+              "entry %{x} by use<br>%{y:.3%} of frames")  # fmt: skip
+    figure.update_xaxes(title="entries, sorted by use")
+    figure.update_yaxes(title="share of frames", type="log", tickformat=".0e")
+    return _plain(figure)
+
+
+def estimate_gap(files: pd.DataFrame) -> dict[str, Any]:
+    """Real payload bits over estimated ones, a dot per clip, over the clip's payload rate."""
+    figure = go.Figure()
+    known = files.dropna(subset=["estimated_bits"])
+    for index, (point, rows) in enumerate(known.groupby("point", sort=False)):
+        bits = 8 * rows.payload_bytes
+        figure.add_scatter(
+            x=bits / rows.seconds / 1000,
+            y=100 * (bits / rows.estimated_bits - 1),
+            customdata=rows[["clip"]],
+            hovertemplate=(
+                f"<b>{point}</b><br>%{{customdata[0]}}<br>%{{x:.2f}} kbps of payload<br>"
+                "%{y:.3f} % over the estimate<extra></extra>"
+            ),
+            mode="markers",
+            name=str(point),
+            marker={"color": MODEL_COLOURS[index % len(MODEL_COLOURS)], "size": 6, "opacity": 0.75},
+        )
+    figure.update_xaxes(type="log", title="payload bitrate of the clip (kbps)", tickvals=KBPS_TICKS)
+    figure.update_yaxes(title="real over estimated bits (%)", rangemode="tozero")
+    return _plain(figure)
+
+
+def _line(
+    figure: go.Figure, index: int, name: str, x: Any, y: Any, hover: str, shape: str = "linear"
+) -> None:
+    colour = MODEL_COLOURS[index % len(MODEL_COLOURS)]
+    figure.add_scatter(
+        x=np.asarray(x),
+        y=np.asarray(y),
+        mode="lines",
+        name=name,
+        line={"color": colour, "width": 2, "shape": shape},
+        hovertemplate=f"{name}<br>{hover}<extra></extra>",
+    )
+
+
+def series_of(curve: pd.DataFrame) -> dict[str, Style]:
+    """The series that are drawn, in the order of the curve, and how they look."""
+    return styles([name for name in dict.fromkeys(curve.coder) if name != "ablation"])
 
 
 def all_rate_distortion(curve: pd.DataFrame, kinds: list[str]) -> dict[str, dict[str, Any]]:

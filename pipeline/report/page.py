@@ -1,6 +1,10 @@
-"""The page: one HTML file with everything in it."""
+"""The pages of a run: one folder that opens from a disk, a mail or a server, without network."""
 
+import datetime
 import json
+import os
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +14,10 @@ import pandas as pd
 import plotly.offline
 
 from codec.files import write_text
+from pipeline.corpora.manifest import Clip
+from pipeline.headline import METRIC
 from pipeline.metrics import METRICS
-from pipeline.report import figures, provenance
+from pipeline.report import figures, listen, provenance, tables
 
 KIND_TITLES = {"all": "All kinds", "speech": "Speech", "music": "Music", "general": "General"}
 LOSSES = {
@@ -20,63 +26,183 @@ LOSSES = {
     "log_magnitude": "log-magnitude loss",
     "phase": "phase loss",
 }
+STATIC = Path(__file__).parent / "static"
+ASSETS = "assets"
 
 
-def write(
-    path: Path,
-    summary: dict[str, Any],
-    curve: pd.DataFrame,
-    training: dict[str, pd.DataFrame],
-    tables: dict[str, pd.DataFrame],
-    speed: pd.DataFrame,
-    checked: list[dict[str, str]],
-    params_text: str,
-) -> None:
-    """Write the page of a run.
+@dataclass(frozen=True)
+class Run:
+    """Everything that a run left behind, as its pages show it."""
 
-    ``summary`` and ``curve`` are summary.json and rd.csv, ``training`` the curves by model,
-    ``tables`` what stages write under models/, all models together, by file name; ``speed`` is
-    speed.csv, ``checked`` the claims.
-    """
-    kinds = [kind for kind in KIND_TITLES if kind in set(curve.kind)]
-    environment = jinja2.Environment(
+    summary: dict[str, Any]
+    curve: pd.DataFrame
+    files: pd.DataFrame
+    """coded/*.csv of all points that were coded here"""
+    scores: pd.DataFrame
+    """scores/*.csv of the same points"""
+    clips: list[Clip]
+    split: Path
+    """The folder of the originals."""
+    pairs: list[listen.Pair]
+    training: dict[str, pd.DataFrame]
+    """Training curves by model."""
+    models: dict[str, pd.DataFrame]
+    """Tables under models/, all models together, by file name."""
+    speed: pd.DataFrame
+    claims: list[dict[str, str]]
+    params_text: str
+
+
+def write(folder: Path, run: Run) -> None:
+    """Write ``folder``/index.html, listening.html and assets/, each of them whole or not at all."""
+    building = folder / f".{ASSETS}"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    write_static(building)
+    write_script(building / "inside.js", "figures", inside(run))
+    clips = listen.rows(run.clips, run.pairs, run.files, run.scores)
+    write_script(building / "clips.js", "clips", clips)
+    listen.write_audio(building / "audio", run.split, run.clips, run.pairs, run.files)
+    shutil.rmtree(folder / ASSETS, ignore_errors=True)
+    building.rename(folder / ASSETS)
+
+    about = {
+        "date": date(),
+        "revision": provenance.revision(),
+        "machine": provenance.machine(),
+        "versions": provenance.versions(),
+    }
+    listened = {
+        "run": {"test": run.summary["test"]["fingerprint"], "revision": about["revision"]},
+        "pairs": [vars(pair) for pair in run.pairs],
+    }
+    template = environment()
+    html = template.get_template("page.html.j2").render(
+        **curves(run.summary, run.curve),
+        summary=run.summary,
+        about=about,
+        data=embedded_json(
+            curve_data(run.curve)
+            | listened
+            | {"headline": METRIC, "metrics": {name: METRICS[name].title for name in METRICS}}
+        ),
+        pairs=run.pairs,
+        inside=inside_titles(run),
+        entropy=run.models["entropy"].to_dict("records"),
+        coders=tables.coders_table(run.models["entropy_coders"]),
+        codes=tables.codes_table(run.models["codes"]),
+        ablations=tables.ablations_table(run.summary),
+        late=late(run.summary),
+        speed=run.speed.to_dict("records"),
+        claims=run.claims,
+        params_text=run.params_text,
+    )
+    test = template.get_template("listening.html.j2").render(
+        data=embedded_json(listened), about=about, pairs=run.pairs, summary=run.summary
+    )
+    write_text(folder / "listening.html", test)
+    write_text(folder / "index.html", html)
+
+
+def environment() -> jinja2.Environment:
+    """The templates, with what all of them use."""
+    found = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["number"] = number
-    html = environment.get_template("page.html.j2").render(
-        summary=summary,
-        kinds={kind: KIND_TITLES[kind] for kind in kinds},
-        tables={kind: points_table(summary, curve, kind) for kind in kinds},
-        metrics=METRICS,
-        charts=charts(curve, kinds),
-        training_charts=[f"training {column}" for column in LOSSES],
-        entropy=tables["entropy"].to_dict("records"),
-        coders=coders_table(tables["entropy_coders"]),
-        codes=codes_table(tables["codes"]),
-        ablations=ablations_table(summary),
-        paired=[row for row in summary["paired"] if row.get("p") is not None],
-        late=late(summary),
-        speed=speed.to_dict("records"),
-        claims=checked,
-        revision=provenance.revision(),
-        versions=provenance.versions(),
-        machine=provenance.machine(),
-        params_text=params_text,
-        figures=embedded_json(
-            figures.all_rate_distortion(curve, kinds)
-            | {
-                f"training {column}": figures.training(training, column, title)
-                for column, title in LOSSES.items()
-            }
-            | {"bits per row": figures.bits_per_row(tables["codes"])}
-        ),
-        plotly=plotly.offline.get_plotlyjs(),
-    )
-    write_text(path, html)
+    found.filters["number"] = number
+    found.globals["metrics"] = METRICS
+    found.globals["kind_titles"] = KIND_TITLES
+    return found
+
+
+def write_static(folder: Path) -> None:
+    """Style, scripts and plotly, as every page asks for them."""
+    for path in STATIC.iterdir():
+        shutil.copyfile(path, folder / path.name)
+    write_text(folder / "plotly.min.js", plotly.offline.get_plotlyjs())
+
+
+def write_script(path: Path, name: str, value: object) -> None:
+    """A script that calls ``rdcodec.receive`` with a value."""
+    write_text(path, f"rdcodec.receive({json.dumps(name)},{compact_json(value)});\n")
+
+
+def kinds_of(curve: pd.DataFrame) -> list[str]:
+    """Kinds with rows in the curve, in the page's order."""
+    return [kind for kind in KIND_TITLES if kind in set(curve.kind)]
+
+
+def curves(summary: dict[str, Any], curve: pd.DataFrame) -> dict[str, Any]:
+    """What the sections of curves, BD-rates, paired tests and points show."""
+    kinds = kinds_of(curve)
+    return {
+        "kinds": {kind: KIND_TITLES[kind] for kind in kinds},
+        "charts": charts(curve, kinds),
+        "series": figures.series_of(curve),
+        "cards": tables.cards(summary["bd_rate"], kinds),
+        "points": {kind: tables.points_table(summary, curve, kind) for kind in kinds},
+        "paired": [row for row in summary["paired"] if row.get("p") is not None],
+    }
+
+
+def curve_data(curve: pd.DataFrame) -> dict[str, Any]:
+    """What the page's scripts need of the curves."""
+    kinds = kinds_of(curve)
+    return {
+        "kinds": {kind: KIND_TITLES[kind] for kind in kinds},
+        "figures": figures.all_rate_distortion(curve, kinds),
+    }
+
+
+def charts(curve: pd.DataFrame, kinds: list[str]) -> list[dict[str, Any]]:
+    """One chart per metric with scores, the headline's first: its name, title and kinds."""
+    ordered = sorted(METRICS.values(), key=lambda metric: metric.name != METRIC)
+    return [
+        {
+            "name": metric.name,
+            "title": metric.title,
+            "kinds": [kind for kind in kinds if kind in found],
+        }
+        for metric in ordered
+        if (found := set(curve[curve.metric == metric.name].kind))
+    ]
+
+
+def inside(run: Run) -> dict[str, Any]:
+    """Figures of the codec's inside, by name."""
+    counts, codes = run.models["histogram"], run.models["codes"]
+    layered = set(codes[codes["of"].notna()].model)
+    drawn = {
+        f"training {column}": figures.training(run.training, column, title)
+        for column, title in LOSSES.items()
+    }
+    drawn["bits per row"] = figures.bits_per_row(codes)
+    drawn["estimate gap"] = figures.estimate_gap(run.files)
+    if scalar := set(counts.model) - layered:
+        drawn["symbols"] = figures.symbol_histogram(counts[counts.model.isin(scalar)])
+    if layered:
+        drawn["codebooks"] = figures.codebook_use(counts[counts.model.isin(layered)])
+    return drawn
+
+
+def inside_titles(run: Run) -> dict[str, dict[str, str]]:
+    """Titles of those figures, by section."""
+    residual = bool(run.models["codes"]["of"].notna().any())
+    scalar = bool(run.models["codes"]["of"].isna().any())
+    return {
+        "training": {
+            f"training {column}": f"{title[0].upper()}{title[1:]}"
+            for column, title in LOSSES.items()
+        },
+        "codes": {"bits per row": "Bits of each latent channel or codebook"}
+        | ({"symbols": "Histogram of symbols"} if scalar else {})
+        | ({"codebooks": "Use of codebooks"} if residual else {})
+        | {"estimate gap": "Estimated against real bits, clip by clip"},
+    }
 
 
 def late(summary: dict[str, Any]) -> dict[str, float]:
@@ -85,96 +211,13 @@ def late(summary: dict[str, Any]) -> dict[str, float]:
     return {point: delay for point, delay in delays.items() if delay and abs(delay) > 1}
 
 
-def charts(curve: pd.DataFrame, kinds: list[str]) -> list[dict[str, Any]]:
-    """One chart per metric that has scores: its name, title and the kinds it can show."""
-    return [
-        {
-            "name": metric.name,
-            "title": metric.title,
-            "kinds": [kind for kind in kinds if kind in found],
-        }
-        for metric in METRICS.values()
-        if (found := set(curve[curve.metric == metric.name].kind))
-    ]
-
-
-def points_table(summary: dict[str, Any], curve: pd.DataFrame, kind: str) -> dict[str, Any]:
-    """Metrics with scores for ``kind``, and a row per point with its rates and those scores."""
-    names = [name for name in METRICS if ((curve.metric == name) & (curve.kind == kind)).any()]
-    rows = []
-    for point, facts in summary["points"].items():
-        scores = [facts["metrics"].get(name, {}).get(kind) for name in names]
-        coder = curve[curve.point == point].coder.iloc[0]
-        rates = facts["rates"].get(kind)
-        if rates is None:
-            continue  # a series from elsewhere need not have clips of every kind
-        rows.append(
-            {
-                "point": point,
-                "coder": coder,
-                "chosen": facts["chosen"],
-                "rates": rates,
-                "scores": scores,
-            }
-        )
-    rows.sort(key=lambda row: row["rates"]["file_kbps"])
-    return {"metrics": names, "rows": rows}
-
-
-def ablations_table(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """For each ablation what it changes, its rate and scores, and those of the whole model.
-
-    Scores are of all kinds where the metric has them, else of speech.
-    """
-    rows = []
-    for ablation in summary["ablations"]:
-        own, whole = (summary["points"][ablation[key]] for key in ("point", "of"))
-        change = [
-            f"{part}.{key} {value}"
-            for part, values in ablation["change"].items()
-            for key, value in values.items()
-        ]
-        scores = []
-        for name in METRICS:
-            kinds = [kind for kind in ("all", "speech") if kind in own["metrics"].get(name, {})]
-            found = (facts["metrics"][name][kinds[0]]["mean"] for facts in (own, whole))
-            scores.append(tuple(found) if kinds else (None, None))
-        rates = tuple(facts["rates"]["all"]["file_kbps"] for facts in (own, whole))
-        rows.append({**ablation, "change": ", ".join(change), "rates": rates, "scores": scores})
-    return rows
-
-
-def coders_table(coders: pd.DataFrame) -> dict[str, Any]:
-    """Names of the entropy codes, and a row per model with kbps and bits per symbol of each."""
-    names = list(dict.fromkeys(coders.coder))
-    rows = []
-    for model, found in coders.groupby("model", sort=False):
-        cells = found.set_index("coder").loc[names]
-        rows.append(
-            {"model": model, "cells": cells[["kbps", "bits_per_symbol"]].to_dict("records")}
-        )
-    return {"names": names, "rows": rows}
-
-
-def codes_table(codes: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each model the use of its codes; for codebooks, one by one."""
-    rows: list[dict[str, Any]] = []
-    for model, found in codes.groupby("model", sort=False):
-        residual = bool(found["of"].notna().any())
-        parts = [(f", codebook {row + 1}", found[found.row == row]) for row in found.row]
-        for name, part in parts if residual else [("", found)]:
-            rows.append(
-                {
-                    "name": f"{model}{name}",
-                    "in_use": float(part.in_use.mean()),
-                    "of": int(part["of"].iloc[0]) if residual else None,
-                    "entropy": float(part.entropy.mean()),
-                    "bits_per_symbol": float(part.bits_per_symbol.mean()),
-                    "silent": None if residual else int((part.in_use == 1).sum()),
-                    "rows": len(part),
-                }
-            )
-    return rows
+def date() -> str:
+    """The day of the page; that of SOURCE_DATE_EPOCH where set, for pages equal to the byte."""
+    seconds = os.environ.get("SOURCE_DATE_EPOCH")
+    when = datetime.datetime.now(datetime.UTC)
+    if seconds is not None:
+        when = datetime.datetime.fromtimestamp(int(seconds), datetime.UTC)
+    return when.strftime("%Y-%m-%d")
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -184,6 +227,11 @@ def number(value: float | None, digits: int = 2) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
+def compact_json(value: object) -> str:
+    """JSON without spaces; what is not a number in JSON is an error here and not in a browser."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
 def embedded_json(value: object) -> str:
     """JSON that may stand inside a script element."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+    return compact_json(value).replace("<", "\\u003c")

@@ -18,7 +18,7 @@ from codec.files import write_text
 from pipeline import comparisons, params
 from pipeline.coders.bench import table_path
 from pipeline.corpora.manifest import AS_TEXT, FILE_NAME, KINDS
-from pipeline.headline import headline
+from pipeline.headline import headline, verdict
 from pipeline.metrics import METRICS
 from pipeline.params import Params, Statistics
 from pipeline.stage import log, run
@@ -74,6 +74,7 @@ def main() -> None:
     sentences = headline(curve, bd_rates)
     summary = {
         "headline": sentences,
+        "verdicts": {kind: verdict(curve, bd_rates, kind) for kind in kinds_of(files)},
         "points": {
             point: {
                 "about": json.loads(files[files.point == point].about.iloc[0]),

@@ -1,0 +1,98 @@
+"""Rows of the page's tables."""
+
+from typing import Any
+
+import pandas as pd
+
+from pipeline.headline import METRIC
+from pipeline.metrics import METRICS
+
+
+def points_table(summary: dict[str, Any], curve: pd.DataFrame, kind: str) -> dict[str, Any]:
+    """Metrics with scores for ``kind``, and a row per point with its rates and those scores."""
+    names = [name for name in METRICS if ((curve.metric == name) & (curve.kind == kind)).any()]
+    rows = []
+    for point, facts in summary["points"].items():
+        scores = [facts["metrics"].get(name, {}).get(kind) for name in names]
+        coder = curve[curve.point == point].coder.iloc[0]
+        rates = facts["rates"].get(kind)
+        if rates is None:
+            continue  # a series from elsewhere need not have clips of every kind
+        rows.append(
+            {
+                "point": point,
+                "coder": coder,
+                "chosen": facts["chosen"],
+                "rates": rates,
+                "scores": scores,
+            }
+        )
+    rows.sort(key=lambda row: row["rates"]["file_kbps"])
+    return {"metrics": names, "rows": rows}
+
+
+def ablations_table(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each ablation what it changes, its rate and scores, and those of the whole model.
+
+    Scores are of all kinds where the metric has them, else of speech.
+    """
+    rows = []
+    for ablation in summary["ablations"]:
+        own, whole = (summary["points"][ablation[key]] for key in ("point", "of"))
+        change = [
+            f"{part}.{key} {value}"
+            for part, values in ablation["change"].items()
+            for key, value in values.items()
+        ]
+        scores = []
+        for name in METRICS:
+            kinds = [kind for kind in ("all", "speech") if kind in own["metrics"].get(name, {})]
+            found = (facts["metrics"][name][kinds[0]]["mean"] for facts in (own, whole))
+            scores.append(tuple(found) if kinds else (None, None))
+        rates = tuple(facts["rates"]["all"]["file_kbps"] for facts in (own, whole))
+        rows.append({**ablation, "change": ", ".join(change), "rates": rates, "scores": scores})
+    return rows
+
+
+def coders_table(coders: pd.DataFrame) -> dict[str, Any]:
+    """Names of the entropy codes, and a row per model with kbps and bits per symbol of each."""
+    names = list(dict.fromkeys(coders.coder))
+    rows = []
+    for model, found in coders.groupby("model", sort=False):
+        cells = found.set_index("coder").loc[names]
+        rows.append(
+            {"model": model, "cells": cells[["kbps", "bits_per_symbol"]].to_dict("records")}
+        )
+    return {"names": names, "rows": rows}
+
+
+def codes_table(codes: pd.DataFrame) -> list[dict[str, Any]]:
+    """For each model the use of its codes; for codebooks, one by one."""
+    rows: list[dict[str, Any]] = []
+    for model, found in codes.groupby("model", sort=False):
+        residual = bool(found["of"].notna().any())
+        parts = [(f", codebook {row + 1}", found[found.row == row]) for row in found.row]
+        for name, part in parts if residual else [("", found)]:
+            rows.append(
+                {
+                    "name": f"{model}{name}",
+                    "in_use": float(part.in_use.mean()),
+                    "of": int(part["of"].iloc[0]) if residual else None,
+                    "entropy": float(part.entropy.mean()),
+                    "bits_per_symbol": float(part.bits_per_symbol.mean()),
+                    "silent": None if residual else int((part.in_use == 1).sum()),
+                    "rows": len(part),
+                }
+            )
+    return rows
+
+
+def cards(bd_rates: list[dict[str, Any]], kinds: list[str]) -> list[dict[str, Any]]:
+    """For each kind its BD-rates, those that could be computed first, of them the headline's."""
+    found = []
+    for kind in kinds:
+        rows = [row for row in bd_rates if row["kind"] == kind]
+        rows.sort(key=lambda row: (row["percent"] is None, row["metric"] != METRIC))
+        if rows:
+            found.append({"kind": kind, "first": rows[0], "rest": rows[1:]})
+    return found
