@@ -104,6 +104,32 @@ def score(
 
 
 @app.command()
+def compare(
+    before: Annotated[
+        str, typer.Argument(metavar="A", help="A git revision, or a folder with results.")
+    ],
+    after: Annotated[
+        str, typer.Argument(metavar="B", help="The same; by default this folder.")
+    ] = ".",
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="Where the page goes.")
+    ] = Path("reports/compare"),
+) -> None:
+    """Compare the results of two runs: curves and BD-rates of B against A, on a page."""
+    from pipeline import compare as comparison
+    from pipeline import params
+    from pipeline.report import page
+
+    settings = params.load()
+    found = comparison.compare(
+        comparison.load(before), comparison.load(after), settings.statistics, settings.seed
+    )
+    page.write_comparison(out, found)
+    typer.echo(comparison.table(found))
+    typer.echo(f"\n{found['headline']}\n\nThe page is {(out / 'index.html').resolve()}")
+
+
+@app.command()
 def listening(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="What the listening test saved.")

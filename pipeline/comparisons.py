@@ -37,7 +37,8 @@ class Bench:
                 (part.file_kbps.to_numpy(float), part["mean"].to_numpy(float))
                 for part in (rows[rows.coder == self.anchor], rows[rows.coder == self.tested])
             ]
-            result = vars(bd_rate(curves[0], curves[1], self.settings.min_overlap))
+            names = (_title(self.anchor), self.tested)
+            result = vars(bd_rate(curves[0], curves[1], self.settings.min_overlap, names))
             interval = None
             if result["percent"] is not None:
                 samples, groups = self._samples(metric, kind, rows)
@@ -68,8 +69,7 @@ class Bench:
                 row = {"point": point, "metric": metric, "kind": kind, "kbps": round(kbps, 4)}
                 if np.isnan(theirs).all():
                     low, high = anchor.file_kbps.min(), anchor.file_kbps.max()
-                    title = f"{self.anchor[0].upper()}{self.anchor[1:]}"
-                    reason = f"{title} was measured from {low:.1f} to {high:.1f} kbps"
+                    reason = f"{_title(self.anchor)} was measured from {low:.1f} to {high:.1f} kbps"
                     result = Paired(None, None, None, None, 0, reason)
                 else:
                     result = paired(
@@ -112,3 +112,7 @@ class Bench:
                 scores.loc[points].to_numpy(float),
             )
         return samples, first.source.to_numpy(str)
+
+
+def _title(series: str) -> str:
+    return f"{series[0].upper()}{series[1:]}"

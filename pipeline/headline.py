@@ -27,18 +27,26 @@ def headline(curve: pd.DataFrame, bd_rates: list[dict[str, object]]) -> list[str
 
 
 def verdict(
-    curve: pd.DataFrame, bd_rates: list[dict[str, object]], kind: str, metric: str = METRIC
+    curve: pd.DataFrame,
+    bd_rates: list[dict[str, object]],
+    kind: str,
+    metric: str = METRIC,
+    tested: tuple[str, str] = ("neural", "the neural codec"),
+    anchor: tuple[str, str] = ("opus", "Opus"),
 ) -> str:
-    """What BD-rate says of a kind by a metric, with its interval; empty where there is none."""
+    """What BD-rate says of a kind by a metric, with its interval; empty where there is none.
+
+    ``tested`` and ``anchor`` are a series of the curve and what to call it.
+    """
     found = next((row for row in bd_rates if (row["metric"], row["kind"]) == (metric, kind)), {})
     percent = found.get("percent")
     if not isinstance(percent, float):
         return ""
+    curves = _curves(_scored(curve, metric, kind), tested[0], anchor[0])
     return (
-        f"For the same {METRICS[metric].title} score, the neural codec needs "
-        f"{_changed(percent)} bitrate than Opus{_between(found.get('low'), found.get('high'))}, "
-        f"on average over the scores that both reach, "
-        f"{_common(*_curves(_scored(curve, metric, kind)))}."
+        f"For the same {METRICS[metric].title} score, {tested[1]} needs {_changed(percent)} "
+        f"bitrate than {anchor[1]}{_between(found.get('low'), found.get('high'))}, on average over "
+        f"the scores that both reach, {_common(*curves)}."
     )
 
 
@@ -60,10 +68,12 @@ def _between(low: object, high: object) -> str:
     return f" (from {_changed(low)} to {_changed(high)})"
 
 
-def _curves(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The neural and the Opus points of one metric and kind, by rising file rate."""
+def _curves(
+    rows: pd.DataFrame, tested: str = "neural", anchor: str = "opus"
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tested and the anchor's points of one metric and kind, by rising file rate."""
     ordered = rows.sort_values("file_kbps")
-    return ordered[ordered.coder == "neural"], ordered[ordered.coder == "opus"]
+    return ordered[ordered.coder == tested], ordered[ordered.coder == anchor]
 
 
 def _common(neural: pd.DataFrame, opus: pd.DataFrame) -> str:

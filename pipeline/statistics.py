@@ -63,16 +63,21 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 """kbps and quality of the points of a curve, in any order."""
 
 
-def bd_rate(anchor: Curve, tested: Curve, min_overlap: float) -> Comparison:
+def bd_rate(
+    anchor: Curve,
+    tested: Curve,
+    min_overlap: float,
+    names: tuple[str, str] = ("anchor", "tested"),
+) -> Comparison:
     """Bjøntegaard differences of ``tested`` against ``anchor``; negative rate: it needs less.
 
-    Refused, with the reason, where a curve has under four points, where its quality does not rise
-    with its rate, or where less than ``min_overlap`` of the quality ranges is common. Source:
-    Bjøntegaard, VCEG-M33, 2001; Akima interpolation as in Herglotz et al., "The Bjøntegaard
-    bible", 2023.
+    Refused, with a reason that calls the curves by ``names``, where a curve has under four points,
+    where its quality does not rise with its rate, or where less than ``min_overlap`` of the
+    quality ranges is common. Source: Bjøntegaard, VCEG-M33, 2001; Akima interpolation as in
+    Herglotz et al., "The Bjøntegaard bible", 2023.
     """
     curves = []
-    for name, (rate, quality) in (("Opus", anchor), ("neural", tested)):
+    for name, (rate, quality) in zip(names, (anchor, tested), strict=True):
         order = np.argsort(rate)
         rate, quality = np.asarray(rate)[order], np.asarray(quality)[order]
         if len(rate) < 4:

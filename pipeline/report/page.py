@@ -104,6 +104,28 @@ def write(folder: Path, run: Run) -> None:
     write_text(folder / "index.html", html)
 
 
+def write_comparison(folder: Path, compared: dict[str, Any]) -> None:
+    """Write the page of two runs, as ``pipeline.compare.compare`` describes them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    building = folder / f".{ASSETS}"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir()
+    write_static(building)
+    shutil.rmtree(folder / ASSETS, ignore_errors=True)
+    building.rename(folder / ASSETS)
+    html = (
+        environment()
+        .get_template("compare.html.j2")
+        .render(
+            **curves(compared, compared["curve"]),
+            summary=compared,
+            about={"date": date()},
+            data=embedded_json(curve_data(compared["curve"])),
+        )
+    )
+    write_text(folder / "index.html", html)
+
+
 def environment() -> jinja2.Environment:
     """The templates, with what all of them use."""
     found = jinja2.Environment(
@@ -144,7 +166,7 @@ def curves(summary: dict[str, Any], curve: pd.DataFrame) -> dict[str, Any]:
         "charts": charts(curve, kinds),
         "series": figures.series_of(curve),
         "cards": tables.cards(summary["bd_rate"], kinds),
-        "points": {kind: tables.points_table(summary, curve, kind) for kind in kinds},
+        "points": {kind: tables.points_table(curve, kind) for kind in kinds},
         "paired": [row for row in summary["paired"] if row.get("p") is not None],
     }
 

@@ -7,28 +7,37 @@ import pandas as pd
 from pipeline.headline import METRIC
 from pipeline.metrics import METRICS
 
+RATES = ("file_kbps", "payload_kbps", "estimated_kbps", "estimate_gap_percent")
 
-def points_table(summary: dict[str, Any], curve: pd.DataFrame, kind: str) -> dict[str, Any]:
+
+def points_table(curve: pd.DataFrame, kind: str) -> dict[str, Any]:
     """Metrics with scores for ``kind``, and a row per point with its rates and those scores."""
-    names = [name for name in METRICS if ((curve.metric == name) & (curve.kind == kind)).any()]
+    of_kind = curve[curve.kind == kind]
+    known = set(of_kind.dropna(subset=["mean"]).metric)
+    names = [name for name in METRICS if name in known]
     rows = []
-    for point, facts in summary["points"].items():
-        scores = [facts["metrics"].get(name, {}).get(kind) for name in names]
-        coder = curve[curve.point == point].coder.iloc[0]
-        rates = facts["rates"].get(kind)
-        if rates is None:
-            continue  # a series from elsewhere need not have clips of every kind
+    for point, found in of_kind.groupby("point", sort=False):
+        by_metric = {
+            row["metric"]: {key: _known(value) for key, value in row.items()}
+            for row in found.to_dict("records")
+        }
+        first = next(iter(by_metric.values()))
         rows.append(
             {
                 "point": point,
-                "coder": coder,
-                "chosen": facts["chosen"],
-                "rates": rates,
-                "scores": scores,
+                "coder": first["coder"],
+                "chosen": first["chosen"] or "",
+                "rates": {name: first[name] for name in RATES},
+                "scores": [by_metric.get(name) for name in names],
             }
         )
     rows.sort(key=lambda row: row["rates"]["file_kbps"])
     return {"metrics": names, "rows": rows}
+
+
+def _known(value: Any) -> Any:
+    """None for a number that is none."""
+    return None if pd.isna(value) else value
 
 
 def ablations_table(summary: dict[str, Any]) -> list[dict[str, Any]]:

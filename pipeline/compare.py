@@ -1,0 +1,158 @@
+"""Two runs beside each other: their curves, BD-rates and paired tests, on the report's page."""
+
+import io
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from dvc.api import DVCFileSystem
+from dvc.exceptions import DvcException
+
+from codec.errors import UserError
+from pipeline.comparisons import Bench
+from pipeline.corpora.manifest import AS_TEXT
+from pipeline.headline import verdict
+from pipeline.params import Statistics
+from pipeline.report import page
+
+CURVE = "reports/rd.csv"
+TESTED = "neural"
+COMPARED = [TESTED, "rvq", "opus"]
+"""Series that are shown of both runs, where they differ."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run measured: rd.csv, and all of scores/*.csv and coded/*.csv."""
+
+    name: str
+    curve: pd.DataFrame
+    scores: pd.DataFrame
+    files: pd.DataFrame
+
+
+def load(place: str) -> Results:
+    """The results of a folder, or of a git revision, whose tables DVC keeps in its cache.
+
+    Raises UserError where there is neither, or where the results are not there.
+    """
+    folder = Path(place)
+    if folder.is_dir():
+        name = "the working tree" if folder.samefile(".") else folder.resolve().name
+        return _tables(name, lambda table: (folder / table).read_bytes())
+    known = subprocess.run(
+        ["git", "rev-parse", "--quiet", "--verify", f"{place}^{{commit}}"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    if known.returncode:
+        raise UserError(f"{place}: neither a folder nor a git revision")
+    return _tables(place, DVCFileSystem(repo=".", rev=place).read_bytes)
+
+
+def _tables(place: str, read: Callable[[str], bytes]) -> Results:
+    def table(name: str) -> pd.DataFrame:
+        try:
+            data = read(name)
+        except (OSError, DvcException) as error:
+            raise UserError(
+                f"{place}: {name} is not there; run the pipeline there, or `dvc fetch` the "
+                "results of that revision"
+            ) from error
+        return pd.read_csv(io.BytesIO(data), dtype=AS_TEXT)
+
+    curve = table(CURVE)
+    curve["chosen"] = curve.get("chosen", "")  # tables of early runs have no such column
+    # Series from elsewhere and other coders are no runs of ours to compare.
+    curve = curve[curve.coder.isin(COMPARED)].reset_index(drop=True)
+    if TESTED not in set(curve.coder):
+        raise UserError(f"{place}: {CURVE} has no point of the neural codec")
+    names = list(dict.fromkeys(curve.point))
+    scores = pd.concat([table(f"scores/{name}.csv") for name in names], ignore_index=True)
+    files = pd.concat(
+        [table(f"coded/{name}.csv").assign(point=name) for name in names], ignore_index=True
+    )
+    return Results(place, curve, scores, files)
+
+
+def check_same_clips(before: Results, after: Results) -> None:
+    """UserError unless both were scored on the same clips."""
+    clips = [
+        found.files[["clip", "kind", "source", "seconds"]]
+        .drop_duplicates()
+        .sort_values("clip")
+        .to_csv(index=False)
+        for found in (before, after)
+    ]
+    if clips[0] != clips[1]:
+        raise UserError(
+            f"{before.name} and {after.name} were scored on other clips, so their scores cannot "
+            "be compared"
+        )
+
+
+def joined(before: Results, after: Results) -> Results:
+    """Both runs as one: the first one's series and points carry its name.
+
+    Series that both have alike, as Opus usually, are there once.
+    """
+
+    def renamed(table: pd.DataFrame, points: set[str]) -> pd.DataFrame:
+        kept = table[table.point.isin(points)].copy()
+        kept["point"] += f" ({before.name})"
+        return kept
+
+    points = set()
+    for series in COMPARED:
+        own, theirs = (
+            found.curve[found.curve.coder == series].reset_index(drop=True)
+            for found in (before, after)
+        )
+        if series == TESTED or not own.equals(theirs):
+            points |= set(own.point)
+    curve = renamed(before.curve, points)
+    curve["coder"] += f" ({before.name})"
+    return Results(
+        after.name,
+        pd.concat([after.curve, curve], ignore_index=True),
+        pd.concat([after.scores, renamed(before.scores, points)], ignore_index=True),
+        pd.concat([after.files, renamed(before.files, points)], ignore_index=True),
+    )
+
+
+def compare(before: Results, after: Results, statistics: Statistics, seed: int) -> dict[str, Any]:
+    """Headline, BD-rates and paired tests of ``after`` against ``before``, with their curve."""
+    check_same_clips(before, after)
+    both = joined(before, after)
+    anchor = f"{TESTED} ({before.name})"
+    bench = Bench(both.curve, both.scores, both.files, statistics, seed, anchor, TESTED)
+    bd_rates = bench.bd_rates()
+    kinds = page.kinds_of(both.curve)
+    sentence = verdict(
+        both.curve, bd_rates, kinds[0], tested=(TESTED, after.name), anchor=(anchor, before.name)
+    )
+    return {
+        "before": before.name,
+        "after": after.name,
+        "headline": sentence or f"No BD-rate of {after.name} against {before.name} can be given.",
+        "curve": both.curve,
+        "bd_rate": bd_rates,
+        "paired": bench.paired_tests(),
+    }
+
+
+def table(compared: dict[str, Any]) -> str:
+    """BD-rates in lines for a terminal."""
+    rows = [
+        {
+            "metric": row["metric"],
+            "kind": row["kind"],
+            "BD-rate %": None if row["percent"] is None else round(row["percent"], 2),
+            "interval": "" if row["low"] is None else f"{row['low']:.1f} to {row['high']:.1f}",
+            "reason": row["reason"],
+        }
+        for row in compared["bd_rate"]
+    ]
+    return pd.DataFrame(rows).to_string(index=False, na_rep="none")
