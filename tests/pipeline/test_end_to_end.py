@@ -1,5 +1,6 @@
 """The real pipeline on tiny parameters, in a copy of the project."""
 
+import base64
 import json
 import os
 import re
@@ -230,23 +231,51 @@ class Links(HTMLParser):
         self.found += [values[key] or "" for key in ("src", "href", "srcset") if key in values]
 
 
-def test_the_page_is_one_file_with_the_headline_and_all_points(project: Project) -> None:
-    html = (project.folder / "reports" / "index.html").read_text()
-    links = Links()
-    links.feed(html)
-    assert [link for link in links.found if not link.startswith(("data:", "#"))] == []
-    assert "@import" not in html.partition("<script>")[0]
+def test_the_pages_open_from_their_folder_with_the_headline_and_all_points(
+    project: Project,
+) -> None:
+    reports = project.folder / "reports"
+    for name in ("index.html", "listening.html"):
+        links = Links()
+        links.feed((reports / name).read_text())
+        inside = [link for link in links.found if not link.startswith(("data:", "#"))]
+        assert all((reports / link).is_file() for link in inside), inside
+    html = (reports / "index.html").read_text()
     summary = project.summary()
     for sentence in summary["headline"]:
         assert sentence in html.replace("&#39;", "'")
     for point in summary["points"]:
         assert point in html
-    figures = json.loads(
-        re.search(r'<script id="figures" type="application/json">(.*?)</script>', html)[1]
+    data = json.loads(
+        re.search(r'<script id="data" type="application/json">(.*?)</script>', html)[1]
     )
-    assert {"visqol_audio all", "pesq_wb speech", "training kbps", "bits per row"} <= set(figures)
-    for name, figure in figures.items():
+    inside = json.loads(
+        (reports / "assets/inside.js").read_text()[len('rdcodec.receive("figures",') : -3]
+    )
+    assert {"visqol_audio all", "pesq_wb speech"} <= set(data["figures"])
+    assert {"training kbps", "bits per row", "symbols", "codebooks", "estimate gap"} <= set(inside)
+    for name, figure in (data["figures"] | inside).items():
         assert figure["data"], name
+
+
+def test_the_page_plays_what_was_scored(project: Project) -> None:
+    """The very files of decoded/ and data/test, and where their bits go."""
+    reports = project.folder / "reports"
+    clips = json.loads(
+        (reports / "assets/clips.js").read_text()[len('rdcodec.receive("clips",') : -3]
+    )
+    assert len(clips) == 8
+    names = {path.stem for path in (reports / "assets/audio").iterdir()}
+    points = list(clips[0]["points"])
+    assert names == {f"{n}-{point}" for n in range(8) for point in ["original", *points]}
+    played = (reports / f"assets/audio/3-{points[0]}.js").read_text()
+    sound = json.loads(played.partition(",")[2][:-3])
+    decoded = project.folder / "decoded" / points[0] / f"{clips[3]['clip']}.flac"
+    assert base64.b64decode(sound["flac"]) == decoded.read_bytes()
+    files = pd.read_csv(project.folder / "coded" / f"{points[0]}.csv").set_index("clip")
+    assert len(sound["timeline"]) == 15
+    bits = files.loc[clips[3]["clip"]].estimated_bits
+    assert sum(sound["timeline"]) == pytest.approx(bits, abs=8)
 
 
 def test_a_second_run_has_nothing_to_do(project: Project) -> None:

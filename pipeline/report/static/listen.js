@@ -190,9 +190,11 @@
     if (place >= 0 && place < state.shown.length) open(state.shown[place], false);
   }
 
+  const seek = (seconds) => player.seek(seconds).then(show);
+
   const keys = {
     " ": () => player.toggle(), 1: () => choose(0), 2: () => choose(1), 3: () => choose(2),
-    ArrowLeft: () => player.seek(player.position - 1), ArrowRight: () => player.seek(player.position + 1),
+    ArrowLeft: () => seek(player.position - 1), ArrowRight: () => seek(player.position + 1),
     ArrowUp: () => step(-1), ArrowDown: () => step(1),
   };
   document.addEventListener("keydown", (event) => {
@@ -207,11 +209,11 @@
 
   find("play").addEventListener("click", () => player.toggle());
   find("loop").addEventListener("change", (event) => player.repeat(event.target.checked));
-  find("seek").addEventListener("input", (event) => player.seek(event.target.value * player.duration).then(show));
+  find("seek").addEventListener("input", (event) => seek(event.target.value * player.duration));
   for (const button of sources) button.addEventListener("click", () => choose(Number(button.dataset.source)));
   for (const area of document.querySelectorAll("[data-seek]")) area.addEventListener("click", (event) => {
     const box = area.getBoundingClientRect();
-    player.seek((event.clientX - box.left) / box.width * player.duration).then(show);
+    seek((event.clientX - box.left) / box.width * player.duration);
   });
   for (const button of table.tHead.querySelectorAll("button")) button.addEventListener("click", () => {
     sort(button.dataset.sort, button.dataset.sort === state.sort ? !state.rising : true);

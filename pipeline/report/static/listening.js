@@ -99,6 +99,8 @@
     const question = session.questions[place];
     session.open = false;
     find("problem").textContent = "";
+    find("stimuli").replaceChildren();
+    find("ratings").replaceChildren();
     find("progress").value = place / session.questions.length;
     find("question").textContent = `Question ${place + 1} of ${session.questions.length}`;
     find("question").focus();
