@@ -17,7 +17,7 @@ from codec.files import write_text
 from pipeline.corpora.manifest import Clip
 from pipeline.headline import METRIC
 from pipeline.metrics import METRICS
-from pipeline.report import figures, listen, provenance, tables
+from pipeline.report import figures, listen, provenance, sketch, tables
 
 KIND_TITLES = {"all": "All kinds", "speech": "Speech", "music": "Music", "general": "General"}
 LOSSES = {
@@ -161,9 +161,11 @@ def kinds_of(curve: pd.DataFrame) -> list[str]:
 def curves(summary: dict[str, Any], curve: pd.DataFrame) -> dict[str, Any]:
     """What the sections of curves, BD-rates, paired tests and points show."""
     kinds = kinds_of(curve)
+    shown = charts(curve, kinds)
     return {
         "kinds": {kind: KIND_TITLES[kind] for kind in kinds},
-        "charts": charts(curve, kinds),
+        "charts": shown,
+        "sketch": sketch.sketch(curve, shown[0]["name"], shown[0]["kinds"][0]) if shown else None,
         "series": figures.series_of(curve),
         "cards": tables.cards(summary["bd_rate"], kinds),
         "points": {kind: tables.points_table(curve, kind) for kind in kinds},
@@ -190,7 +192,7 @@ def charts(curve: pd.DataFrame, kinds: list[str]) -> list[dict[str, Any]]:
             "kinds": [kind for kind in kinds if kind in found],
         }
         for metric in ordered
-        if (found := set(curve[curve.metric == metric.name].kind))
+        if (found := set(curve[curve.metric == metric.name].dropna(subset=["mean"]).kind))
     ]
 
 

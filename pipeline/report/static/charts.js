@@ -44,6 +44,7 @@
 
   async function draw(element, figure, legend) {
     await library();
+    element.querySelector(".sketch")?.remove();
     const {data: traces, layout} = themed(figure, legend);
     await Plotly.react(element.querySelector(".plot"), traces, layout, {responsive: true, displayModeBar: false});
     element.dataset.drawn = "yes";
