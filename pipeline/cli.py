@@ -51,22 +51,34 @@ def variants() -> None:
 @app.command()
 def check(
     update: Annotated[
-        bool, typer.Option("--update", help="Make the present summary the baseline.")
+        bool, typer.Option("--update", help="Make the present results the baseline.")
+    ] = False,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the baseline.")
+    ] = "",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 where nothing can be compared, too.")
     ] = False,
 ) -> None:
-    """Compare reports/summary.json with reports/baseline.json; worse values exit with 1."""
+    """Compare the results with the baseline; worse values exit with 1."""
     from pipeline import check as gate
+    from pipeline import params
+    from pipeline.report import page, provenance
     from pipeline.stages import check as stage
     from pipeline.stages.aggregate import SUMMARY
+    from pipeline.stages.speed import SPEED
 
     if update:
-        gate.update(gate.read(SUMMARY))
-        typer.echo(f"{gate.BASELINE} is now this summary; commit it")
+        path = Path(params.load().check.baseline)
+        speed = gate.read_speed(SPEED)
+        now = page.date()
+        gate.update(gate.read(SUMMARY), speed, path, reason, provenance.revision(), now)
+        typer.echo(f"{path} is now this run; commit it")
         return
     import logging
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    stage.main()
+    stage.main(strict)
 
 
 @app.command()

@@ -253,11 +253,14 @@ class Report(Section):
 
 
 class Check(Section):
-    """What counts as worse."""
+    """What a run is compared with, and what counts as worse."""
 
+    baseline: str
     metrics: dict[str, NotNegative]
     rate_percent: NotNegative
     estimate_gap_percent: NotNegative
+    speed_percent: NotNegative
+    memory_percent: NotNegative
 
 
 class Params(Section):

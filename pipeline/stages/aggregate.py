@@ -98,6 +98,7 @@ def main() -> None:
             "clips": int(files[files.point == points[0]].shape[0]),
             "seconds": round(float(files[files.point == points[0]].seconds.sum()), 3),
             "fingerprint": fingerprint(),
+            "corpus": corpus(settings),
         },
     }
     write_text(SUMMARY, json.dumps(summary, indent=1, sort_keys=True) + "\n")
@@ -187,6 +188,16 @@ def unscored(scores: pd.DataFrame) -> list[dict[Hashable, object]]:
     """Every clip without a score: point, clip, metric and reason."""
     missing = scores[scores.value.isna()].sort_values(["point", "clip", "metric"])
     return missing[["point", "clip", "metric", "reason"]].to_dict("records")
+
+
+def corpus(settings: Params) -> dict[str, object]:
+    """The settings that the test clips come from."""
+    chosen = settings.corpus
+    facts: dict[str, object] = {"source": chosen.source, "test": chosen.test, "mono": chosen.mono}
+    if chosen.source == "folder":
+        return facts | {"longest_test_seconds": chosen.longest_test_seconds}
+    made = chosen.synthetic
+    return facts | {"seed": settings.seed, "clips": made.test_clips, "seconds": made.test_seconds}
 
 
 def fingerprint() -> str:

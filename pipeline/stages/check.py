@@ -1,6 +1,6 @@
-"""check: reports/summary.json against reports/baseline.json; a worse value exits 1.
+"""check: the run against the baseline; a worse value exits 1.
 
-Writes reports/check.md, and prints metric, point, before and after of what became worse.
+Prints what became worse, or came nearest to it, and writes reports/check.md for a pull request.
 """
 
 import sys
@@ -10,25 +10,29 @@ from codec.files import write_text
 from pipeline import check, params
 from pipeline.stage import log, run
 from pipeline.stages.aggregate import SUMMARY
+from pipeline.stages.speed import SPEED
 
 PAGE = Path("reports/check.md")
 
 
-def main() -> None:
-    summary, baseline = check.read(SUMMARY), check.read(check.BASELINE)
+def main(strict: bool = False) -> None:
+    settings = params.load().check
+    summary, baseline = check.read(SUMMARY), check.read_baseline(Path(settings.baseline))
     note = check.not_comparable(summary, baseline)
-    findings = [] if note else check.compare(summary, baseline, params.load().check)
-    write_text(PAGE, check.markdown(findings, note))
+    if note:
+        write_text(PAGE, check.markdown([], note))
+        log.info("not compared: %s", note)
+        sys.exit(1 if strict else 0)
+    findings = check.compare(summary, check.read_speed(SPEED), baseline, settings)
+    write_text(PAGE, check.markdown(findings, "", baseline["history"][0]["reason"]))
+    log.info("%s", check.table(findings))
     worse = [finding for finding in findings if finding.worse]
     for finding in worse:
         log.info("worse: %s", finding)
-    if note:
-        log.info("not compared: %s", note)
-    elif not worse:
-        log.info("nothing became worse (%d values compared)", len(findings))
-    else:
+    if worse:
         log.info("%s", check.ADVICE)
         sys.exit(1)
+    log.info("nothing became worse (%d values compared)", len(findings))
 
 
 if __name__ == "__main__":
