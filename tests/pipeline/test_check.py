@@ -9,8 +9,10 @@ from pipeline import check
 from pipeline.params import Check
 
 TOLERANCES = Check(
-    metrics={"visqol_audio": 0.1, "stoi": 0.02}, rate_percent=5.0, estimate_gap_percent=1.0
-)
+    baseline="baseline.json", metrics={"visqol_audio": 0.1, "stoi": 0.02}, rate_percent=5.0,
+    estimate_gap_percent=1.0, speed_percent=30.0, memory_percent=20.0,
+)  # fmt: skip
+SPEED = {"neural-b": {"encoding against Opus": 1.2, "decoding against Opus": 0.5, "peak MB": 400.0}}
 
 
 @pytest.fixture
@@ -26,17 +28,23 @@ def summary() -> dict[str, Any]:
 
     return {
         "points": {"neural-b": point(0.1), "opus-6": point(None)},
-        "test": {"fingerprint": "abc"},
+        "test": {"fingerprint": "abc", "clips": 10, "corpus": {"seed": 0}},
+        "speed": SPEED,
+        "history": [{"reason": "first", "revision": "1", "date": "2026-01-01"}],
     }
 
 
 def worse(summary: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
-    return [str(f) for f in check.compare(summary, baseline, TOLERANCES) if f.worse]
+    return [
+        str(f) for f in check.compare(summary, summary["speed"], baseline, TOLERANCES) if f.worse
+    ]
 
 
 def test_the_same_summary_passes(summary: dict[str, Any]) -> None:
     assert worse(summary, summary) == []
-    assert "Nothing became worse" in check.markdown(check.compare(summary, summary, TOLERANCES), "")
+    assert "Nothing became worse" in check.markdown(
+        check.compare(summary, SPEED, summary, TOLERANCES), ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,7 +74,9 @@ def test_each_kind_of_regression_is_found(
     found = worse(changed, summary)
     assert len(found) == 1
     assert found[0].startswith(message)
-    assert "1 of" in check.markdown(check.compare(changed, summary, TOLERANCES), "")
+    assert "1 of" in check.markdown(
+        check.compare(changed, changed["speed"], summary, TOLERANCES), ""
+    )
 
 
 def test_small_changes_and_improvements_pass(summary: dict[str, Any]) -> None:
@@ -85,23 +95,96 @@ def test_a_point_that_is_gone_is_a_regression(summary: dict[str, Any]) -> None:
     ]
 
 
+def test_fewer_or_other_clips_are_a_regression(summary: dict[str, Any]) -> None:
+    changed = copy.deepcopy(summary)
+    changed["test"] |= {"clips": 9, "fingerprint": "other"}
+    assert worse(changed, summary) == [
+        "test clips of the corpus (all): before 10, after 9, tolerance 0",
+        "the same clips of the corpus (all): before 1, after none, tolerance 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "fails"),
+    [
+        ("decoding against Opus", 0.34, True),
+        ("decoding against Opus", 0.36, False),
+        ("encoding against Opus", 2.0, False),
+        ("peak MB", 481.0, True),
+        ("peak MB", 300.0, False),
+    ],
+)
+def test_speed_and_memory_have_their_tolerance(
+    summary: dict[str, Any], what: str, value: float, fails: bool
+) -> None:
+    changed = copy.deepcopy(summary)
+    changed["speed"]["neural-b"][what] = value
+    assert bool(worse(changed, summary)) is fails
+    changed["speed"] = {}
+    assert len(worse(changed, summary)) == 3  # not measured any more
+
+
+def test_speeds_are_ratios_to_opus_s_of_the_same_run(tmp_path: Path) -> None:
+    path = tmp_path / "speed.csv"
+    path.write_text(
+        "point,coder,encode_x,decode_x,peak_mb\nneural-b,neural,120,50,400\nopus-6,opus,100,200,90\n"
+    )
+    assert check.read_speed(path) == {
+        "neural-b": {
+            "encoding against Opus": pytest.approx(1.2),
+            "decoding against Opus": pytest.approx(0.25),
+            "peak MB": 400.0,
+        }
+    }
+    with pytest.raises(UserError, match="no such file"):
+        check.read_speed(tmp_path / "none.csv")
+
+
 def test_another_corpus_is_not_compared(summary: dict[str, Any]) -> None:
     other = copy.deepcopy(summary)
-    other["test"]["fingerprint"] = "xyz"
+    other["test"]["corpus"] = {"seed": 1}
     assert "another test corpus" in check.not_comparable(other, summary)
     assert "no baseline" in check.not_comparable(summary, {})
     assert check.not_comparable(summary, summary) == ""
 
 
-def test_update_writes_what_compare_reads(summary: dict[str, Any], tmp_path: Path) -> None:
+def test_the_table_has_what_is_worse_first_and_then_what_is_near(summary: dict[str, Any]) -> None:
+    changed = copy.deepcopy(summary)
+    changed["points"]["neural-b"]["metrics"]["visqol_audio"]["all"]["mean"] = 2.5
+    changed["points"]["neural-b"]["rates"]["all"]["file_kbps"] = 6.2
+    findings = check.compare(changed, SPEED, summary, TOLERANCES)
+    lines = check.table(findings).splitlines()
+    assert lines[1].split()[:3] == ["WORSE", "visqol_audio", "neural-b"]
+    assert lines[2].split()[:4] == ["ok", "file", "kbps", "neural-b"]
+    page = check.markdown(findings, "", "first")
+    assert "**1 of" in page
+    assert "The baseline's reason: first" in page
+    changed["points"]["neural-b"]["metrics"]["visqol_audio"]["all"]["mean"] = 3.5
+    page = check.markdown(check.compare(changed, SPEED, summary, TOLERANCES), "")
+    assert "Nothing became worse" in page
+    assert "Better by more than the tolerance: 1 values" in page
+
+
+def test_update_writes_what_compare_reads_and_keeps_all_reasons(
+    summary: dict[str, Any], tmp_path: Path
+) -> None:
     path = tmp_path / "baseline.json"
-    check.update(summary, path)
-    assert worse(summary, check.read(path)) == []
-    path.write_text("[]")
-    with pytest.raises(UserError, match="not a summary"):
-        check.read(path)
-    path.write_text("{")
-    with pytest.raises(UserError, match="not JSON"):
-        check.read(path)
+    check.update(summary, SPEED, path, "because", "abc of today", "2026-11-23")
+    assert worse(summary, check.read_baseline(path)) == []
+    check.update(summary, SPEED, path, "again", "def of today", "2026-11-24")
+    history = check.read_baseline(path)["history"]
+    assert [one["reason"] for one in history] == ["again", "because"]
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="--reason"):
+        check.update(summary, SPEED, path, " ", "x", "y")
+    assert path.read_bytes() == before
+    for text, words in (
+        ("[]", "not a JSON object"), ("{", "not JSON"), ('{"points": {}}', "not a baseline of"),
+    ):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(UserError, match=words):
+            check.read_baseline(path)
+    path.write_text("{}\n")
+    assert check.read_baseline(path) == {}
     with pytest.raises(UserError, match="no such file"):
         check.read(tmp_path / "absent.json")
