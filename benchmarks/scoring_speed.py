@@ -77,8 +77,9 @@ def score(work: Path) -> None:
     executor, jobs, *pairs = json.loads(work.read_text())
     began = time.perf_counter()
     named = [scoring.Pair(**json.loads(pair)) for pair in pairs]
-    settings = params.load(ROOT / "params.yaml").score.model_copy(update={"executor": executor})
-    found = dict(scoring.score(named, settings, int(jobs)))
+    asked = {"executor": executor, "jobs": int(jobs)}
+    settings = params.load(ROOT / "params.yaml").score.model_copy(update=asked)
+    found = dict(scoring.score(named, settings))
     seconds = time.perf_counter() - began
     if len(found) != len(named):
         raise RuntimeError(f"{len(found)} of {len(named)} clips were scored")

@@ -1,5 +1,9 @@
-"""Where independent work runs: processes of this machine, or a Dask cluster."""
+"""Where independent work runs: processes of this machine, or a Dask cluster.
 
+One process per core is the whole parallel scheme: each computes in one thread.
+"""
+
+import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -11,15 +15,27 @@ from pipeline.params import Score
 from pipeline.process import die_with_parent
 from pipeline.stage import cores
 
+ONE_THREAD = {
+    f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA")
+}
+
+
+def jobs(settings: Score) -> int:
+    """Processes that ``settings`` ask for: as many as there are cores where they give no number."""
+    return settings.jobs or cores()
+
 
 @contextmanager
 def executor(settings: Score, pieces: int) -> Iterator[Executor]:
     """What ``settings`` ask for, with no more processes than there are pieces of work."""
-    jobs = min(settings.jobs or cores(), max(1, pieces))
+    processes = min(jobs(settings), max(1, pieces))
     if settings.executor == "processes":
-        with ProcessPoolExecutor(
-            jobs, mp_context=get_context("spawn"), initializer=die_with_parent
-        ) as pool:
+        with (
+            _one_thread_each(),
+            ProcessPoolExecutor(
+                processes, mp_context=get_context("spawn"), initializer=die_with_parent
+            ) as pool,
+        ):
             yield pool
         return
     try:
@@ -37,7 +53,27 @@ def executor(settings: Score, pieces: int) -> Iterator[Executor]:
             yield cast(Executor, client.get_executor())
         return
     with (
-        LocalCluster(jobs, threads_per_worker=1, dashboard_address=None) as cluster,
+        _one_thread_each(),
+        LocalCluster(processes, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
         yield cast(Executor, client.get_executor())
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Have processes that start meanwhile compute in one thread, whatever library they use.
+
+    Libraries read these variables when they are imported, and a spawned process imports them
+    before it runs anything of ours: the variables must be there when it starts.
+    """
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

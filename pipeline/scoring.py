@@ -13,13 +13,13 @@ from codec import audio
 from codec.errors import UserError
 from codec.files import write_text
 from pipeline import metrics
-from pipeline.executor import executor
+from pipeline.executor import executor, jobs
 from pipeline.metrics import METRICS, Unscorable, measure
 from pipeline.metrics.delay import delay_ms
 from pipeline.params import Score
 
 CACHE = Path(".cache/scores")
-PIECES_PER_JOB = 4
+PIECES_PER_JOB = 16
 
 Row = dict[str, object]
 """metric, value, reason, provenance"""
@@ -35,7 +35,7 @@ class Pair:
     degraded: str
 
 
-def score(pairs: Sequence[Pair], settings: Score, jobs: int) -> Iterator[tuple[str, list[Row]]]:
+def score(pairs: Sequence[Pair], settings: Score) -> Iterator[tuple[str, list[Row]]]:
     """Name and rows of each pair, in the order in which they get done.
 
     What was scored before comes from the cache: a run that was killed goes on with the pairs that
@@ -50,14 +50,15 @@ def score(pairs: Sequence[Pair], settings: Score, jobs: int) -> Iterator[tuple[s
             waiting.append((pair, kept))
     # Pieces small enough that all processes end at much the same time, the longest pairs first.
     waiting.sort(key=lambda job: -Path(job[0].reference).stat().st_size)
-    size = max(1, min(settings.chunk, len(waiting) // (PIECES_PER_JOB * jobs)))
+    size = max(1, min(settings.chunk, len(waiting) // (PIECES_PER_JOB * jobs(settings))))
     pieces = [waiting[at : at + size] for at in range(0, len(waiting), size)]
     if not pieces:
         return
     with executor(settings, len(pieces)) as pool:
         futures = {pool.submit(score_piece, [pair for pair, _ in piece]): piece for piece in pieces}
         for future in as_completed(futures):
-            for (pair, kept), rows in zip(futures[future], future.result(), strict=True):
+            # Popped, so that what is done does not pile up in memory.
+            for (pair, kept), rows in zip(futures.pop(future), future.result(), strict=True):
                 write_text(kept, json.dumps(rows))
                 yield pair.name, rows
 

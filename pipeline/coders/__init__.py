@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from codec.errors import UserError
 
 GROUP = "rdcodec.coders"
+OWN = frozenset({"aac", "dac", "encodec", "mp3", "opus", "rdcodec"})
+"""Coders that come with rdcodec itself, as pyproject.toml names them."""
 
 Timeline = tuple[NDArray[np.float64], NDArray[np.float64]]
 """When each frame or packet begins, in s of audio, and its bits."""
@@ -68,7 +70,7 @@ def build(name: str, options: dict[str, object]) -> Coder:
     """The coder of that name with these options; UserError where there is none such."""
     found = [point for point in entry_points(group=GROUP) if point.name == name]
     if not found:
-        raise UserError(f"coders: there is no coder {name!r}; installed are {', '.join(known())}")
+        raise UserError(_missing(name))
     try:
         coder: Coder = found[0].load()(**options)
     except TypeError as error:
@@ -76,3 +78,16 @@ def build(name: str, options: dict[str, object]) -> Coder:
     except ImportError as error:
         raise UserError(f"coders: {name}: {error}; install rdcodec with its extra peers") from error
     return coder
+
+
+def _missing(name: str) -> str:
+    """What to say of a coder that is not there: it may be rdcodec's own, newer than the install."""
+    installed = known()
+    message = f"coders: there is no coder {name!r}; installed are {', '.join(installed) or 'none'}"
+    absent = sorted(OWN - set(installed))
+    if absent:
+        message += (
+            f". Of rdcodec's own, {', '.join(absent)} are missing: its installation is older than "
+            "its code; install rdcodec again (make install)"
+        )
+    return message

@@ -14,7 +14,7 @@ from pipeline import params, scoring
 from pipeline.coders.bench import decoded_path
 from pipeline.corpora import manifest
 from pipeline.metrics import selftest
-from pipeline.stage import cores, progress, run
+from pipeline.stage import progress, run
 from pipeline.stages.prepare import TEST
 
 SCORES = Path("scores")
@@ -29,7 +29,7 @@ def main(point: str) -> None:
         scoring.Pair(name, clip.kind, str(TEST / clip.file), str(decoded_path(point, clip)))
         for name, clip in clips.items()
     ]
-    scored = scoring.score(pairs, settings, settings.jobs or cores())
+    scored = scoring.score(pairs, settings)
     rows = [
         {
             "point": point,

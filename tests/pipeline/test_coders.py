@@ -1,6 +1,8 @@
 import ctypes.util
 import io
 import json
+import tomllib
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,12 @@ import soundfile
 
 from codec import audio, checkpoint
 from codec.errors import UserError
+from pipeline import coders
 from pipeline.coders import Coder, bench, build, ogg
 from pipeline.coders.opus import OpusCoder, library_path
 from pipeline.corpora import manifest
 from pipeline.metrics.delay import delay_ms
-from tests.conftest import tiny_codec, tone
+from tests.conftest import ROOT, tiny_codec, tone
 
 
 def seconds_of(wave: np.ndarray, rate: int) -> float:
@@ -223,6 +226,18 @@ def test_libopus_s_own_choices_are_counted() -> None:
     assert found[6]["bandwidth 20 kHz"] == 0
     assert found[64]["mode celt"] + found[64]["mode hybrid"] > 0.9
     assert found[64]["bandwidth 20 kHz"] > 0.9
+
+
+def test_a_stale_installation_is_told_from_a_wrong_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    assert set(declared[coders.GROUP]) == coders.OWN
+    with pytest.raises(UserError) as wrong:
+        build("vorbis", {})
+    assert "install" not in str(wrong.value).replace("installed are", "")
+    kept = [point for point in entry_points(group=coders.GROUP) if point.name != "aac"]
+    monkeypatch.setattr(coders, "entry_points", lambda group: kept)
+    with pytest.raises(UserError, match=r"'aac'; installed are dac, .*aac .*\(make install\)"):
+        build("aac", {})
 
 
 @pytest.mark.parametrize(

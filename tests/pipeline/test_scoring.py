@@ -15,6 +15,7 @@ from scipy.signal import lfilter
 from codec import audio
 from codec.errors import UserError
 from pipeline import scoring
+from pipeline.executor import executor
 from pipeline.metrics.delay import delay_ms
 from pipeline.params import Score
 from pipeline.scoring import Pair
@@ -42,26 +43,26 @@ def test_nothing_is_scored_twice_and_everything_that_changed_is(
     pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "executor", _inline)
-    first = dict(scoring.score(pairs, HERE, 1))
+    first = dict(scoring.score(pairs, HERE))
     assert set(first) == {pair.name for pair in pairs}
     measured: list[str] = []
     real = scoring.score_pair
     monkeypatch.setattr(
         scoring, "score_pair", lambda pair: (measured.append(pair.name), real(pair))[1]
     )
-    assert dict(scoring.score(pairs, HERE, 1)) == first
+    assert dict(scoring.score(pairs, HERE)) == first
     assert measured == []
     # Another clip's audio, another kind, or another version of a metric.
     audio.write("deg3.flac", tone(0.6, 16_000, 500), 16_000)
     again = dict(
-        scoring.score([*pairs[:7], Pair("clip7", "music", "ref7.flac", "deg7.flac")], HERE, 1)
+        scoring.score([*pairs[:7], Pair("clip7", "music", "ref7.flac", "deg7.flac")], HERE)
     )
     assert sorted(measured) == ["clip3", "clip7"]
     assert again["clip3"] != first["clip3"]
     assert again["clip2"] == first["clip2"]
     measured.clear()
     monkeypatch.setattr(scoring, "_metrics_version", lambda: b"another")
-    dict(scoring.score(pairs[:2], HERE, 1))
+    dict(scoring.score(pairs[:2], HERE))
     assert sorted(measured) == ["clip0", "clip1"]
 
 
@@ -94,10 +95,34 @@ def test_processes_and_dask_give_the_same_scores(pairs: list[Pair], tmp_path: Pa
         HERE.model_copy(update={"jobs": 2, "chunk": 1}),
         HERE.model_copy(update={"jobs": 2, "executor": "dask"}),
     ):
-        found.append(dict(scoring.score(pairs, settings, 2)))
+        found.append(dict(scoring.score(pairs, settings)))
         for kept in scoring.CACHE.iterdir():
             kept.unlink()
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in /proc")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_as_many_processes_work_as_were_asked_for_in_one_thread_each(
+    jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    before = dict(os.environ)
+    with executor(HERE.model_copy(update={"jobs": jobs}), 8) as pool:
+        found = [pool.submit(_worker) for _ in range(8)]
+        workers = [future.result() for future in found]
+    assert len({process for process, _ in workers}) == jobs
+    assert all(threads == 1 for _, threads in workers)
+    assert dict(os.environ) == before
+
+
+def _worker() -> tuple[int, int]:
+    """Its process, and the threads there after a product of large matrices."""
+    time.sleep(0.3)  # long enough for every process to get some of the work
+    side = np.ones((600, 600))
+    side @ side
+    return os.getpid(), len(os.listdir("/proc/self/task"))
 
 
 @pytest.mark.slow
@@ -106,7 +131,7 @@ def test_scoring_that_was_killed_goes_on(pairs: list[Pair], tmp_path: Path) -> N
         "from pipeline import scoring; from pipeline.params import Score\n"
         "from tests.pipeline.test_scoring import HERE, Pair\n"
         f"if __name__ == '__main__':\n    pairs = {pairs!r}\n"
-        "    for name, rows in scoring.score(pairs, HERE.model_copy(update={'chunk': 1}), 1):\n"
+        "    for name, rows in scoring.score(pairs, HERE.model_copy(update={'chunk': 1})):\n"
         "        print(name, flush=True)\n"
     )
     (tmp_path / "run.py").write_text(script)
