@@ -15,9 +15,7 @@ from pipeline.params import Score
 from pipeline.process import die_with_parent
 from pipeline.stage import cores
 
-ONE_THREAD = {
-    f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA")
-}
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA")}
 
 
 def jobs(settings: Score) -> int:
