@@ -268,7 +268,7 @@ def update(
     """Make this run the baseline; why, when and on what stays in it, with all earlier reasons."""
     if not reason.strip():
         raise UserError("--update: say why with --reason; it is kept in the baseline")
-    history = read_baseline(path).get("history", []) if path.is_file() else []
+    history = read(path).get("history", []) if path.is_file() else []
     kept = {
         "history": [{"reason": reason.strip(), "revision": revision, "date": date}, *history],
         "points": {

@@ -107,7 +107,7 @@ def joined(before: Results, after: Results) -> Results:
     points = set()
     for series in COMPARED:
         own, theirs = (
-            found.curve[found.curve.coder == series].reset_index(drop=True)
+            found.curve[found.curve.coder == series].drop(columns="chosen").reset_index(drop=True)
             for found in (before, after)
         )
         if series == TESTED or not own.equals(theirs):
