@@ -65,7 +65,7 @@ def run(
     if not done:
         raise typer.Exit(1)
     if not names:
-        _say_result()
+        _say_result()  # a part of the graph may have left the last one's behind
 
 
 def serve(
