@@ -47,7 +47,7 @@ def make(folder: Path, dvc_yaml: str = DVC_YAML) -> Path:
     (folder / "curve.csv").write_text(CURVE)
     shutil.copy(ROOT / "params.yaml", folder)
     shutil.copytree(ROOT / "pipeline/corpora/recipes", folder / "pipeline/corpora/recipes")
-    (folder / ".gitignore").write_text("/*.txt\n/models\n/once\n/.prefect\n/dvc.lock\n")
+    (folder / ".gitignore").write_text("/*.txt\n/models\n/once\n/.prefect\n")
     who = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
     for command in (
         ["git", "init", "-q"],
