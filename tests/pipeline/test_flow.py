@@ -49,10 +49,11 @@ def test_a_plan_says_why() -> None:
     assert graph.plan(GRAPH, ["train@b"])["train@b"] == "forced"
 
 
-def test_a_wrong_meta_is_one_line(tmp_path: Path) -> None:
+def test_a_wrong_meta_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toy.make(tmp_path, "stages:\n  a: {cmd: x, meta: {core: 1}}\n")
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"dvc\.yaml: a: meta\.core: .*; keys are cores, memory"):
-        graph.stages(str(tmp_path))
+        graph.stages()
 
 
 @pytest.fixture(scope="module")
