@@ -22,11 +22,11 @@ from pipeline import dashboard, graph, lock  # dashboard first: it sets up Prefe
 from prefect import flow, get_run_logger, tags, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.deployments.runner import EntrypointType
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.types.entrypoint import EntrypointType
 
 from codec.errors import UserError
 from pipeline.graph import Stage
