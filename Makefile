@@ -35,10 +35,11 @@ format: install  ## let ruff format and mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install  ## speed and memory of the codec beside EnCodec, of training, of scoring
+bench: install  ## speed and memory of the codec beside EnCodec, of training, scoring, orchestration
 	$(BIN)/python -m benchmarks.codec_speed
 	$(BIN)/python -m benchmarks.training_speed
 	$(BIN)/python -m benchmarks.scoring_speed
+	$(BIN)/python -m benchmarks.orchestration
 
 dashboard: install  ## Prefect's dashboard, on http://127.0.0.1:4200
 	@echo "Prefect's dashboard: http://127.0.0.1:4200 (runs started while it is up appear live; Ctrl-C ends it)"

@@ -8,35 +8,10 @@ import typer
 
 from codec.cli import app
 from codec.errors import UserError
+from pipeline.cli_run import COMMANDS
 
-
-@app.command()
-def run(
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of params.yaml first."),
-    ] = None,
-    variants: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--variant",
-            metavar="NAME",
-            help="Change params.yaml as a named variant or a .yaml file of that form says, first "
-            "of all; `rdcodec variants` lists the names.",
-        ),
-    ] = None,
-) -> None:
-    """Run the pipeline of dvc.yaml: what changed, and what depends on it."""
-    from pipeline import params
-
-    if assignments or variants:
-        params.change(assignments or [], variants=variants)
-    params.check_paths(params.load())
-    from pipeline import flow
-
-    if not flow.execute():
-        raise typer.Exit(1)
-    _say_result()
+for command in COMMANDS:
+    app.command()(command)
 
 
 @app.command()
@@ -167,18 +142,6 @@ def release(
     from pipeline.release import release as released
 
     typer.echo(f"{released(model, name)}; commit it with its model")
-
-
-def _say_result() -> None:
-    import pandas as pd
-
-    from pipeline import check as gate
-    from pipeline.flow import PAGE
-    from pipeline.stages.aggregate import CURVE, SUMMARY, table
-
-    typer.echo(f"\n{table(pd.read_csv(CURVE)).to_string(index=False)}\n")
-    typer.echo(" ".join(gate.read(SUMMARY)["headline"]))
-    typer.echo(f"\nThe report is {PAGE.resolve()}")
 
 
 def main() -> None:

@@ -8,190 +8,284 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# Before Prefect is imported, which reads them once.
-os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-os.environ.setdefault("DO_NOT_TRACK", "1")
-os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
-DASHBOARD = ("127.0.0.1", 4200)
+from pipeline import dashboard, graph, lock  # dashboard first: it sets up Prefect
 
+# isort: split
+from prefect import flow, get_run_logger, tags, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, wait
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed, Crashed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.types.entrypoint import EntrypointType
 
-def _dashboard_runs() -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex(DASHBOARD) == 0
+from codec.errors import UserError
+from pipeline.graph import Stage
+from pipeline.process import die_with_parent
+from pipeline.resources import Machine
 
-
-if "PREFECT_API_URL" not in os.environ and _dashboard_runs():
-    os.environ["PREFECT_API_URL"] = f"http://{DASHBOARD[0]}:{DASHBOARD[1]}/api"
-
-from prefect import flow, get_run_logger, task  # noqa: E402
-from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
-from prefect.cache_policies import NO_CACHE  # noqa: E402
-from prefect.client.schemas.objects import State  # noqa: E402
-from prefect.futures import wait  # noqa: E402
-from prefect.states import Completed, Failed  # noqa: E402
-from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
-
-from pipeline.graph import Stage, stages  # noqa: E402
-from pipeline.process import die_with_parent  # noqa: E402
-from pipeline.stage import cores  # noqa: E402
-
-SUMMARY, CURVE, PAGE = (
-    Path("reports/summary.json"),
-    Path("reports/rd.csv"),
-    Path("reports/index.html"),
-)
-
+CACHED, RESTORED, TIMED_OUT = "Cached", "Restored", "TimedOut"
+POLL_SECONDS = 5.0
+KILL_SECONDS = 5.0
 
 # As many threads as stages: a waiting stage holds a thread, and a processor only when it runs.
 RUNNER: Any = ThreadPoolTaskRunner(max_workers=256)
 
 
-class Cores:
-    """The machine's processors, lent to stages: those that need all of them run alone."""
+@dataclass
+class Ended:
+    """How `dvc repro` of one stage ended."""
 
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self.free = total
-        self.changed = threading.Condition()
-
-    @contextlib.contextmanager
-    def lent(self, wanted: int) -> Iterator[None]:
-        """Wait for ``wanted`` processors (0, or more than there are: all) and hold them."""
-        count = min(wanted, self.total) or self.total
-        with self.changed:
-            self.changed.wait_for(lambda: self.free >= count)
-            self.free -= count
-        try:
-            yield
-        finally:
-            with self.changed:
-                self.free += count
-                self.changed.notify_all()
+    status: int
+    unchanged: bool = False
+    restored: bool = False
+    timed_out: bool = False
 
 
+@dataclass
 class Run:
     """The stages of one run: what has run so far, and which processes are at work."""
 
-    def __init__(self) -> None:
-        self.cores = Cores(cores())
-        self.executed: set[str] = set()
-        self.processes: set[subprocess.Popen[str]] = set()
-        self.stopping = False
+    forced: set[str]
+    machine: Machine = field(default_factory=Machine.this)
+    changed: set[str] = field(default_factory=set)
+    """Stages whose outs this run has made or restored."""
+    processes: set["subprocess.Popen[str]"] = field(default_factory=set)
+    stopping: bool = False
 
     def stage(self, stage: Stage) -> State[Any]:
         """Run one stage through DVC, or say that nothing changed."""
-        if not stage.changed and self.executed.isdisjoint(stage.needs):
-            return Completed(name="Cached", message=f"{stage.name}: unchanged")
-        with self.cores.lent(stage.cores):
+        forced = stage.name in self.forced
+        if not (forced or stage.changes) and self.changed.isdisjoint(stage.needs):
+            return Completed(name=CACHED, message=f"{stage.name}: unchanged")
+        with self.machine.lent(stage.meta, stopped=lambda: self.stopping) as variables:
             if self.stopping:
-                return Failed(message=f"{stage.name}: the run was stopped")
-            status, skipped = self._repro(stage.name)
-        if status:
-            return Failed(message=f"{stage.name}: failed with exit status {status}")
-        if skipped:
-            return Completed(name="Cached", message=f"{stage.name}: unchanged")
-        self.executed.add(stage.name)
+                return Crashed(message=f"{stage.name}: the run was stopped")
+            ended = self._repro(stage, forced, environment() | variables)
+        if self.stopping and ended.status:
+            return Crashed(message=f"{stage.name}: stopped with the run")
+        if ended.timed_out:
+            message = f"{stage.name}: ended after its timeout of {stage.meta.timeout:g} s"
+            return Failed(name=TIMED_OUT, message=message)
+        if ended.status:
+            return Failed(message=f"{stage.name}: failed with exit status {ended.status}")
+        if ended.unchanged:
+            return Completed(name=CACHED, message=f"{stage.name}: unchanged")
+        self.changed.add(stage.name)
+        if ended.restored:
+            return Completed(name=RESTORED, message=f"{stage.name}: restored from DVC's cache")
         return Completed(message=f"{stage.name}: done")
 
-    def _repro(self, name: str) -> tuple[int, bool]:
-        """`dvc repro` of one stage: exit status, and whether DVC found it unchanged."""
+    def _repro(self, stage: Stage, forced: bool, variables: dict[str, str]) -> Ended:
+        """`dvc repro` of one stage, its output logged line by line."""
         logger = get_run_logger()
         # The flag must stand before the command: eight stages at once then wait for their turn.
-        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", name]
+        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", stage.name]
         process = subprocess.Popen(
-            command,
+            [*command, "--force"] if forced else command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=environment(),
+            env=variables,
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
         self.processes.add(process)
-        skipped = False
-        assert process.stdout is not None
-        for line in process.stdout:
-            skipped |= "didn't change, skipping" in line
-            if line.strip():
-                logger.info(line.rstrip())
-        status = process.wait()
+        ended = Ended(0)
+        with _deadline(process, stage.meta.timeout) as passed:
+            assert process.stdout is not None
+            for line in process.stdout:
+                ended.unchanged |= "didn't change, skipping" in line
+                ended.restored |= "is cached - skipping run" in line
+                if line.strip():
+                    logger.info(line.rstrip())
+            ended.status = process.wait()
+        ended.timed_out = bool(ended.status) and passed.is_set()
         self.processes.discard(process)
-        return status, skipped
+        return ended
 
     def stop(self) -> None:
         """End all stages at work, with everything that they started."""
         self.stopping = True
+        self.machine.wake()
         for process in list(self.processes):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
+            end(process)
+
+
+@contextlib.contextmanager
+def _deadline(process: "subprocess.Popen[str]", seconds: float | None) -> Iterator[threading.Event]:
+    """End a process that takes longer; the event says whether that was done."""
+    passed = threading.Event()
+    if seconds is None:
+        yield passed
+        return
+
+    def late() -> None:
+        passed.set()
+        end(process)
+
+    timer = threading.Timer(seconds, late)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield passed
+    finally:
+        timer.cancel()
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    """Ask a process and all that it started to end, and kill soon what does not."""
+
+    def send(number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+
+    send(signal.SIGTERM)
+    # The leader may go before its children do, so the whole group is told once more.
+    killer = threading.Timer(KILL_SECONDS, send, (signal.SIGKILL,))
+    killer.daemon = True
+    killer.start()
 
 
 def environment() -> dict[str, str]:
-    """The environment of stages: `python` in dvc.yaml is this very Python."""
+    """The environment of stages: `python` in dvc.yaml is this very Python, and says all at once."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {**os.environ, "PATH": path, "VIRTUAL_ENV": sys.prefix}
+    return {**os.environ, "PATH": path, "VIRTUAL_ENV": sys.prefix, "PYTHONUNBUFFERED": "1"}
 
 
-@flow(name="rdcodec", task_runner=RUNNER, validate_parameters=False)
-def pipeline_flow() -> State[Any]:
-    """Run dvc.yaml: a task per stage, each after those that it needs."""
-    run = Run()
-    futures: dict[str, Any] = {}
+@flow(name=dashboard.FLOW, flow_run_name=dashboard.revision, task_runner=RUNNER)
+def pipeline_flow(
+    stages: list[str] = [],  # noqa: B006
+    force: bool = False,
+    params: dict[str, Any] = {},  # noqa: B006
+) -> State[Any]:
+    """Run dvc.yaml: a task per stage, each after those that it needs.
+
+    Args:
+        stages: Stages or groups such as `train`, which are run with what they need; empty: all.
+        force: Run these stages even where nothing changed.
+        params: Keys of params.yaml and their new values, such as {"train.steps": 400}.
+    """
+    with lock.alone():
+        if params:
+            from pipeline import params as settings
+
+            settings.change([f"{key}={json.dumps(value)}" for key, value in params.items()])
+            settings.check_paths(settings.load())
+        dashboard.sign(flow_run.id)
+        whole = graph.stages()
+        chosen = graph.selected(whole, stages)
+        run = Run(forced=graph.named(whole, stages) if force else set())
+        return _run(run, chosen)
+
+
+def _run(run: Run, chosen: list[Stage]) -> State[Any]:
+    futures: dict[str, PrefectFuture[Any]] = {}
     try:
-        for stage in stages():
-            options: Any = task(
-                name=stage.name, description=stage.description, cache_policy=NO_CACHE
-            )
+        for stage in chosen:
+            work = task(
+                name=stage.name,
+                description=stage.description,
+                cache_policy=NO_CACHE,
+                retries=stage.meta.retries,
+                retry_delay_seconds=stage.meta.retry_delay,
+            )(_watched(run))
             needed = [futures[name] for name in stage.needs]
-            futures[stage.name] = options(run.stage).submit(stage, wait_for=needed)
-        wait(list(futures.values()))
+            futures[stage.name] = work.submit(stage, wait_for=needed)
+        while wait(list(futures.values()), timeout=POLL_SECONDS).not_done:
+            if dashboard.cancelling(flow_run.id):
+                run.stop()
     finally:
+        cancelled = run.stopping
         run.stop()
-    states = {name: future.state for name, future in futures.items()}
+        wait(list(futures.values()))
+        states = {name: future.state for name, future in futures.items()}
+        dashboard.settle(
+            flow_run.id, {future.task_run_id: future.state for future in futures.values()}
+        )
+    _publish(chosen, states)
+    return _summed_up(states, cancelled)
+
+
+def _watched(run: Run) -> Any:
+    """The work of a task: a stage, and its losses if it was a training."""
+
+    def work(stage: Stage) -> State[Any]:
+        state = run.stage(stage)
+        if stage.name in run.changed:
+            dashboard.publish_losses(_trainings([stage]))
+        return state
+
+    return work
+
+
+def _trainings(stages: list[Stage]) -> list[Path]:
+    """The curves that trainings among these stages have written."""
+    outs = [Path(out) for stage in stages for out in stage.outs]
+    return [out for out in outs if out.name == dashboard.TRAINING and out.is_file()]
+
+
+def _publish(chosen: list[Stage], states: dict[str, State[Any]]) -> None:
+    done = [stage for stage in chosen if states[stage.name].is_completed()]
+    outs = {out for stage in done for out in stage.outs}
+    dashboard.publish(lambda path: str(path) in outs)
+    dashboard.publish_losses(_trainings(done))
+
+
+def _summed_up(states: dict[str, State[Any]], cancelled: bool) -> State[Any]:
+    """How the run ended, with the number of stages that ended in each way."""
     failed = [name for name, state in states.items() if state.is_failed()]
-    kept = [name for name, state in states.items() if state.name == "Cached"]
-    publish()
-    done = len([state for state in states.values() if state.is_completed()]) - len(kept)
-    message = f"{done} stages run, {len(kept)} unchanged"
+    completed = [state.name for state in states.values() if state.is_completed()]
+    kept, restored = completed.count(CACHED), completed.count(RESTORED)
+    message = f"{len(completed) - kept - restored} stages run, {kept} unchanged"
+    if restored:
+        message += f", {restored} restored from DVC's cache"
+    not_run = len(states) - len(completed) - len(failed)
+    if cancelled:
+        return Cancelled(message=f"{message}, {not_run} not run: the run was cancelled")
     if failed:
-        not_run = len(states) - done - len(kept) - len(failed)
-        return Failed(message=f"{message}, {not_run} not run; failed: {', '.join(failed)}")
+        message = f"{message}, {not_run} not run; failed: {', '.join(failed)}"
+        return Failed(message=message)
     return Completed(message=message)
 
 
-def publish() -> None:
-    """The table of points and the link to the page, as artifacts of the run."""
-    if not (SUMMARY.is_file() and CURVE.is_file()):
-        return
-    import pandas as pd
-
-    from pipeline.stages.aggregate import table
-
-    rows = json.loads(table(pd.read_csv(CURVE)).to_json(orient="records"))
-    headline = " ".join(json.loads(SUMMARY.read_text(encoding="utf-8"))["headline"])
-    create_table_artifact(key="summary", table=rows, description=headline)
-    if PAGE.is_file():
-        link = PAGE.resolve().as_uri()
-        create_markdown_artifact(key="report", markdown=f"{headline}\n\n[{PAGE}]({link})\n")
-
-
-def execute() -> bool:
-    """Run the flow; True if every stage is up to date at its end."""
+def execute(stages: list[str], force: bool = False) -> bool:
+    """Run the flow here and now; True if every stage that it had is up to date at its end."""
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
-    state = pipeline_flow(return_state=True)
+    with lock.alone(), dashboard.connected():
+        for name in dashboard.bury_dead():
+            print(f"run {name} was killed earlier: now marked Crashed")
+        with tags(*dashboard.own_tags()):
+            state = pipeline_flow(stages, force, return_state=True)
+    if isinstance(state.data, UserError):
+        raise state.data
     print(state.message)
     return bool(state.is_completed())
+
+
+def serve(name: str, cron: str | None, interval: float | None) -> None:
+    """Offer the flow to the server as a deployment, and run what it is asked for until ended."""
+    with dashboard.connected(own=False):
+        dashboard.bury_dead()
+        pipeline_flow.serve(
+            name=name,
+            cron=cron,
+            interval=interval,
+            limit=1,  # one run at a time in a folder
+            description=f"dvc.yaml of {Path.cwd()}",
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )

@@ -1,13 +1,11 @@
 import re
 import subprocess
 import sys
-import threading
 
 import pytest
 
 from codec.errors import UserError
 from pipeline import params
-from pipeline.flow import Cores
 from pipeline.graph import Stage, stages
 from tests.conftest import ROOT
 
@@ -50,29 +48,3 @@ def test_a_broken_dvc_yaml_is_one_line(tmp_path) -> None:
     with pytest.raises(UserError, match=r"dvc\.yaml: ") as raised:
         stages(str(tmp_path))
     assert "\n" not in str(raised.value)
-
-
-def test_cores_are_never_lent_twice() -> None:
-    cores = Cores(2)
-    at_work, most = 0, 0
-    lock = threading.Lock()
-
-    def work(wanted: int) -> None:
-        nonlocal at_work, most
-        with cores.lent(wanted):
-            count = min(wanted, 2) or 2
-            with lock:
-                at_work += count
-                most = max(most, at_work)
-            threading.Event().wait(0.01)
-            with lock:
-                at_work -= count
-
-    threads = [threading.Thread(target=work, args=(index % 4,)) for index in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
-    assert not any(thread.is_alive() for thread in threads)
-    assert most == 2
-    assert cores.free == 2

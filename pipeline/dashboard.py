@@ -1,0 +1,292 @@
+"""What Prefect's server is told about a run, so that its dashboard tells the truth."""
+
+import atexit
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+# Before Prefect is imported, which reads them once.
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+import httpx
+import psutil
+from prefect import get_run_logger
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+    TaskRunFilter,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Crashed
+
+from codec.errors import UserError
+from pipeline.process import die_with_parent
+
+FLOW = "rdcodec"
+LOCAL = "http://127.0.0.1:4200/api"
+SUMMARY, CURVE, PAGE = (
+    Path("reports/summary.json"),
+    Path("reports/rd.csv"),
+    Path("reports/index.html"),
+)
+TRAINING = "training.csv"
+STARTUP_SECONDS = 180.0
+SETTLE_SECONDS = 60.0
+LIVE = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+PAGE_SIZE = 200
+
+
+# --- The server ------------------------------------------------------------------------------
+
+
+@contextmanager
+def connected(own: bool = True) -> Iterator[None]:
+    """Talk to the server that PREFECT_API_URL names, else to one on this machine's port 4200.
+
+    Else to one that is started here and ends with this process: its runs stay in Prefect's
+    database, where a later dashboard finds them. With ``own=False`` that is a UserError.
+    Prefect would start one by itself, but that one outlives a killed process, and is ended before
+    it has recorded what it was told last.
+    """
+    url = PREFECT_API_URL.value()
+    if url and not _answers(url):
+        raise UserError(f"PREFECT_API_URL: no Prefect server answers at {url}; start it, or unset")
+    if not url:
+        url = LOCAL if _answers(LOCAL) else _started() if own else None
+    if url is None:
+        raise UserError(f"no Prefect server at {LOCAL}: start one with `make dashboard`, or set "
+                        "PREFECT_API_URL")  # fmt: skip
+    with temporary_settings({PREFECT_API_URL: url}):
+        yield
+
+
+def _answers(url: str, timeout: float = 10.0) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=timeout).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _started() -> str:
+    """The address of a server of our own, once it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start",
+         "--host", "127.0.0.1", "--port", str(port), "--log-level", "ERROR"],
+        env={**os.environ, "PREFECT_SERVER_UI_API_URL": url},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # Ctrl-C is for the run, which still has to tell the server of it.
+        start_new_session=True,
+        preexec_fn=die_with_parent,
+    )  # fmt: skip
+
+    def stop() -> None:
+        server.terminate()
+        try:
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+    # At the very end of this process: Prefect's own threads send until then.
+    atexit.register(stop)
+    late = time.monotonic() + STARTUP_SECONDS
+    while not _answers(url):
+        if server.poll() is not None:
+            raise RuntimeError(
+                "Prefect's server ended at its start; `prefect server start` tells why"
+            )
+        if time.monotonic() > late:
+            raise RuntimeError(f"Prefect's server did not answer within {STARTUP_SECONDS:g} s")
+        time.sleep(0.1)
+    return url
+
+
+# --- Who runs what ---------------------------------------------------------------------------
+
+
+def revision() -> str:
+    """The commit, with -dirty where files are changed or new: the name of a run."""
+    try:
+        commit = _git("rev-parse", "--short", "HEAD")
+        return f"{commit}-dirty" if _git("status", "--porcelain") else commit
+    except (OSError, subprocess.CalledProcessError):
+        return "no-revision"
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def own_tags() -> set[str]:
+    """Where this process is: what tells later whether it lives."""
+    return {f"host:{socket.gethostname()}", f"pid:{os.getpid()}"}
+
+
+def sign(run: UUID) -> None:
+    """Name a run after the revision, and tag it with this process."""
+    with get_client(sync_client=True) as client:
+        tags = set(client.read_flow_run(run).tags) | own_tags()
+        client.update_flow_run(run, name=revision(), tags=tags)
+
+
+def cancelling(run: UUID) -> bool:
+    """Whether somebody asked for an end of this run in the dashboard."""
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run).state
+    return state is not None and (state.is_cancelling() or state.is_cancelled())
+
+
+def bury_dead() -> list[str]:
+    """Mark runs of this machine Crashed whose process is gone; their names."""
+    found = []
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW])),
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=LIVE)),
+                tags=FlowRunFilterTags(all_=[f"host:{socket.gethostname()}"]),
+            ),
+        )
+        for run in runs:
+            if _lives(run):
+                continue
+            state: State[Any] = Crashed(message="Its process was killed.")
+            unfinished = TaskRunFilter(
+                state=TaskRunFilterState(
+                    type=TaskRunFilterStateType(any_=[*LIVE, StateType.SCHEDULED])
+                )
+            )
+            for task in task_runs(client, run.id, unfinished):
+                client.set_task_run_state(task.id, state, force=True)
+            client.set_flow_run_state(run.id, state, force=True)
+            found.append(run.name)
+    return found
+
+
+def _lives(run: FlowRun) -> bool:
+    pids = [tag.removeprefix("pid:") for tag in run.tags if tag.startswith("pid:")]
+    for pid in pids:
+        try:
+            process = psutil.Process(int(pid))
+            # A process that began after the run has only inherited the number.
+            begun = run.start_time is None or process.create_time() <= run.start_time.timestamp()
+            if begun and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            pass
+    return not pids
+
+
+# --- What has become of it -------------------------------------------------------------------
+
+
+def task_runs(
+    client: SyncPrefectClient, run: UUID, task_run_filter: TaskRunFilter | None = None
+) -> list[TaskRun]:
+    """All task runs of a flow run that the server knows."""
+    found: list[TaskRun] = []
+    while True:
+        page = client.read_task_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])),
+            task_run_filter=task_run_filter,
+            limit=PAGE_SIZE,
+            offset=len(found),
+        )
+        found += page
+        if len(page) < PAGE_SIZE:
+            return found
+
+
+def settle(run: UUID, states: Mapping[UUID, State[Any]]) -> None:
+    """Wait until the server shows these task runs in these states.
+
+    It records task runs from events some time after they happened. What it does not show in a
+    minute is said in the log.
+    """
+    late = time.monotonic() + SETTLE_SECONDS
+    with get_client(sync_client=True) as client:
+        while True:
+            shown = {task.id: task.state_type for task in task_runs(client, run)}
+            missing = [key for key, state in states.items() if shown.get(key) != state.type]
+            if not missing:
+                return
+            if time.monotonic() > late:
+                get_run_logger().warning(
+                    "The server does not show how %d of %d tasks ended.", len(missing), len(states)
+                )
+                return
+            time.sleep(0.2)
+
+
+# --- Results ---------------------------------------------------------------------------------
+
+
+def publish(up_to_date: Callable[[Path], bool]) -> None:
+    """The headline, the table of points and the link to the page, where this run vouches for them.
+
+    ``up_to_date`` says so of an out of dvc.yaml.
+    """
+    if up_to_date(SUMMARY) and up_to_date(CURVE):
+        import pandas as pd
+
+        from pipeline.stages.aggregate import table
+
+        rows = json.loads(table(pd.read_csv(CURVE)).to_json(orient="records"))
+        headline = " ".join(json.loads(SUMMARY.read_text(encoding="utf-8"))["headline"])
+        create_markdown_artifact(key="headline", markdown=headline)
+        create_table_artifact(key="curve", table=rows, description=headline)
+    if up_to_date(PAGE):
+        # Browsers follow no link from a server's page to a file: the path is there to be copied.
+        path = PAGE.resolve()
+        create_link_artifact(
+            key="report", link=path.as_uri(), link_text=str(PAGE),
+            description=f"The report, on {socket.gethostname()}: {path}",
+        )  # fmt: skip
+
+
+def publish_losses(curves: list[Path]) -> None:
+    """The last training and validation losses of each of these training curves."""
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for path in curves:
+        curve = pd.read_csv(path)
+        for split, part in curve.groupby("split", sort=False):
+            last = part.iloc[-1].dropna()
+            numbers = {
+                str(key): float(f"{value:.5g}")
+                for key, value in last.items()
+                if key not in ("step", "split")
+            }
+            rows.append({"model": path.parent.name, "split": split, "step": int(last["step"])}
+                        | numbers)  # fmt: skip
+    if rows:
+        create_table_artifact(key="losses", table=rows, description="Each training's last losses.")

@@ -1,0 +1,39 @@
+"""One run at a time in a project's folder."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from codec.errors import UserError
+
+FILE = Path(".dvc/tmp/rdcodec.lock")  # DVC keeps .dvc/tmp out of git
+_held = False
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Hold the folder's lock, which ends with this process; UserError where another run has it."""
+    global _held
+    if _held:  # by this very process: the command holds it for the flow that it starts
+        yield
+        return
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    with FILE.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise UserError(
+                f"{Path.cwd()}: another run ({file.read() or 'unknown'}) is at work in this "
+                "folder; wait for it, or end it"
+            ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()
+        _held = True
+        try:
+            yield
+        finally:
+            _held = False

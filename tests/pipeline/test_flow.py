@@ -1,0 +1,226 @@
+"""rdcodec run and rdcodec serve on a small project, with a server of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from codec.errors import UserError
+from pipeline import graph
+from pipeline.graph import Meta, Stage
+from tests.pipeline import toy
+
+
+def a_stage(name: str, *needs: str, changes: tuple[str, ...] = ()) -> Stage:
+    return Stage(name, "", needs, (), Meta(), changes)
+
+
+GRAPH = [
+    a_stage("prepare"),
+    a_stage("train@a", "prepare", changes=("param seed changed",)),
+    a_stage("train@b", "prepare"),
+    a_stage("score@a", "train@a"),
+]
+
+
+def test_a_part_of_the_graph_is_what_is_named_and_what_it_needs() -> None:
+    names = [stage.name for stage in graph.selected(GRAPH, ["train"])]
+    assert names == ["prepare", "train@a", "train@b"]
+    assert [stage.name for stage in graph.selected(GRAPH, ["score@a"])] == [
+        "prepare", "train@a", "score@a",
+    ]  # fmt: skip
+    assert graph.selected(GRAPH, []) == GRAPH
+    with pytest.raises(UserError, match=r"train@c: .* did you mean train@"):
+        graph.selected(GRAPH, ["train@c"])
+
+
+def test_a_plan_says_why() -> None:
+    assert graph.plan(GRAPH) == {
+        "train@a": "param seed changed",
+        "score@a": "if its inputs change: after train@a",
+    }
+    assert graph.plan(GRAPH, ["train@b"])["train@b"] == "forced"
+
+
+def test_a_wrong_meta_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy.make(tmp_path, "stages:\n  a: {cmd: x, meta: {core: 1}}\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"dvc\.yaml: a: meta\.core: .*; keys are cores, memory"):
+        graph.stages()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy.make(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="module")
+def api(project: Path) -> Iterator[str]:
+    with toy.server(project) as found:
+        yield found
+
+
+def states(api: str, run: str) -> dict[str, str]:
+    return {
+        task["name"].rpartition("-")[0]: task["state"]["name"]
+        for task in toy.of_run(api, "task_runs", run)
+    }
+
+
+@pytest.mark.slow
+def test_a_run_tells_all_that_it_does(project: Path, api: str) -> None:
+    plan = toy.rdcodec(project, "run", "--dry-run", "b")
+    assert "b@x  dep a.txt missing, out b-x.txt missing" in plan.stdout, plan.stderr
+    assert "train" not in plan.stdout
+    assert not toy.flow_runs(api)
+    done = toy.rdcodec(project, "run", "b", api=api)
+    assert "3 stages run, 0 unchanged" in done.stdout, done.stderr
+    assert not (project / "c.txt").exists()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=project, capture_output=True, text=True
+    ).stdout.strip()
+    assert toy.flow_runs(api)[0]["name"] == commit
+    done = toy.rdcodec(project, "run", "join", "train", api=api)
+    assert "2 stages run, 3 unchanged" in done.stdout, done.stderr
+    run = toy.flow_runs(api)[0]
+    assert run["name"] == f"{commit}-dirty"  # by the new dvc.lock
+    assert f"host:{socket.gethostname()}" in run["tags"]
+    assert states(api, run["id"]) == {
+        "a": "Cached", "b@x": "Cached", "b@y": "Cached", "train": "Completed", "join": "Completed",
+    }  # fmt: skip
+    losses = [x for x in toy.of_run(api, "artifacts", run["id"]) if x["key"] == "losses"]
+    assert '"step": 50, "total": 0.75' in losses[0]["data"]
+    done = toy.rdcodec(project, "run", "b@x", "--force", api=api)
+    assert "1 stages run, 1 unchanged" in done.stdout, done.stderr
+    logs = [x["message"] for x in toy.of_run(api, "logs", toy.flow_runs(api)[0]["id"])]
+    assert "step one of x" in logs
+
+
+@pytest.mark.slow
+def test_retries_and_time_limits(tmp_path: Path, project: Path, api: str) -> None:
+    folder = toy.make(
+        tmp_path / "toy",
+        """
+stages:
+  flaky:
+    cmd: "test -f once || { touch once; exit 3; }; echo > f.txt"
+    outs: [f.txt]
+    meta: {retries: 1, retry_delay: 0.5}
+  late: {cmd: "sleep 300", outs: [l.txt], meta: {timeout: 5}}
+  after: {cmd: "cp l.txt m.txt", deps: [l.txt], outs: [m.txt]}
+""",
+    )
+    done = toy.rdcodec(folder, "run", api=api)
+    assert done.returncode == 1
+    assert "1 stages run, 0 unchanged, 1 not run; failed: late" in done.stdout, done.stderr
+    assert states(api, toy.flow_runs(api)[0]["id"]) == {
+        "flaky": "Completed", "late": "TimedOut", "after": "NotReady",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_marked_crashed_at_the_next_start(tmp_path: Path, api: str) -> None:
+    folder = toy.make(tmp_path / "toy", 'stages: {a: {cmd: "sleep 300", outs: [a.txt]}}\n')
+    run = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "run"],
+        cwd=folder, env=toy.environment(folder, api), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    def running() -> str | None:
+        first = toy.flow_runs(api)[0]
+        tagged = f"pid:{run.pid}" in first["tags"]
+        begun = tagged and "Running" in states(api, first["id"]).values()
+        return first["id"] if begun else None
+
+    number = toy.wait_for(running, 120)
+    busy = toy.rdcodec(folder, "run", api=api)
+    assert busy.returncode == 2
+    assert f"another run (process {run.pid}) is at work in this folder" in busy.stderr
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    assert httpx.get(f"{api}/flow_runs/{number}").json()["state"]["type"] == "RUNNING"
+    (folder / "dvc.yaml").write_text('stages: {a: {cmd: "echo > a.txt", outs: [a.txt]}}\n')
+    done = toy.rdcodec(folder, "run", api=api)
+    assert "was killed earlier: now marked Crashed" in done.stdout, done.stderr
+    assert httpx.get(f"{api}/flow_runs/{number}").json()["state"]["type"] == "CRASHED"
+    assert states(api, number) == {"a": "Crashed"}
+
+
+@pytest.mark.slow
+def test_a_served_run_takes_parameters(project: Path, api: str) -> None:
+    served = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "serve", "--interval", "86400"],
+        cwd=project, env=toy.environment(project, api), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+
+        def deployed() -> dict | None:
+            answer = httpx.get(f"{api}/deployments/name/rdcodec/rdcodec", timeout=30)
+            return answer.json() if answer.is_success else None
+
+        found = toy.wait_for(deployed, 120)
+        assert found["schedules"][0]["schedule"]["interval"] == 86400
+        form = found["parameter_openapi_schema"]["properties"]
+        assert set(form) == {"stages", "force", "params"}
+        assert form["stages"]["items"] == {"type": "string"}
+        body = {"parameters": {"stages": ["a"], "params": {"seed": 7}}}
+        run = httpx.post(f"{api}/deployments/{found['id']}/create_flow_run", json=body).json()
+
+        def ended() -> dict | None:
+            state = httpx.get(f"{api}/flow_runs/{run['id']}", timeout=30).json()
+            return state if state["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED") else None
+
+        state = toy.wait_for(ended, 180)
+        assert state["state"]["message"] == "1 stages run, 0 unchanged"
+        assert state["name"].endswith("-dirty")
+        assert "\nseed: 7 " in (project / "params.yaml").read_text()
+        assert states(api, run["id"]) == {"a": "Completed"}
+    finally:
+        served.send_signal(signal.SIGINT)
+        served.wait(timeout=60)
+        subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=project, check=True)
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_no_process_and_a_true_record(tmp_path: Path) -> None:
+    """With a server of the run's own, whose database tells afterwards."""
+    folder = toy.make(tmp_path / "toy", 'stages: {a: {cmd: "sleep 301", outs: [a.txt]}}\n')
+    with (folder / "out.txt").open("w") as out:
+        run = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.cli", "run"],
+            cwd=folder, env=toy.environment(folder), stdout=out, stderr=out,
+        )  # fmt: skip
+    toy.wait_for(lambda: "> sleep 301" in (folder / "out.txt").read_text(), 240)
+    time.sleep(0.5)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(timeout=60) == 130, (folder / "out.txt").read_text()
+    assert not any(str(folder) in _cwd(pid) for pid in os.listdir("/proc") if pid.isdigit())
+    with toy.server(folder) as api:
+        found = toy.flow_runs(api)
+        assert [run["state"]["type"] for run in found] == ["CRASHED"]
+        assert states(api, found[0]["id"]) == {"a": "Crashed"}
+
+
+def _cwd(pid: str) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return ""
+
+
+def test_serve_needs_a_server_and_a_schedule_that_makes_sense(project: Path) -> None:
+    both = toy.rdcodec(project, "serve", "--cron", "0 3 * * *", "--interval", "60")
+    assert both.returncode == 2
+    assert "--cron and --interval: one of them" in both.stderr
+    gone = toy.rdcodec(project, "serve", api="http://127.0.0.1:9/api")
+    assert gone.returncode == 2
+    assert "no Prefect server answers at http://127.0.0.1:9/api" in gone.stderr
