@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from codec.cli import app
-from codec.errors import UserError
+from codec.errors import UserError, one_line
 
 
 @app.command()
@@ -171,11 +171,8 @@ def _say_result() -> None:
 
 def main() -> None:
     """Run a command; a UserError is one line on stderr and exit status 2."""
-    try:
+    with one_line():
         app()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

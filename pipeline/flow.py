@@ -5,6 +5,7 @@ independent stages side by side, streams their logs and keeps the record.
 """
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -106,7 +107,7 @@ class Run:
         """`dvc repro` of one stage: exit status, and whether DVC found it unchanged."""
         logger = get_run_logger()
         # The flag must stand before the command: eight stages at once then wait for their turn.
-        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", name]
+        command = [sys.executable, "-m", "pipeline.repro", "--wait-for-lock", "repro", "-s", name]
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -115,7 +116,7 @@ class Run:
             errors="replace",
             env=environment(),
             start_new_session=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=functools.partial(die_with_parent, os.getpid()),
         )
         self.processes.add(process)
         skipped = False
