@@ -134,19 +134,25 @@ def tiny(folder: Path) -> Project:
 
 def outputs(folder: Path) -> dict[str, str]:
     """SHA-256 of every finished file of every stage, by path; volatile tables are left out."""
-    declared = yaml.safe_load((folder / "dvc.lock").read_text()).get("stages", {}) if (
-        (folder / "dvc.lock").exists()
-    ) else {}
-    tops = {"out", "tables", *(
-        Path(out["path"]).parts[0] for stage in declared.values() for out in stage.get("outs", [])
-    )}
+    declared = (
+        yaml.safe_load((folder / "dvc.lock").read_text()).get("stages", {})
+        if ((folder / "dvc.lock").exists())
+        else {}
+    )
+    tops = {
+        "out",
+        "tables",
+        *(
+            Path(out["path"]).parts[0]
+            for stage in declared.values()
+            for out in stage.get("outs", [])
+        ),
+    }
     found = {}
     for top in sorted(tops):
         for path in sorted((folder / top).rglob("*")):
             if path.is_file() and ".part" not in path.name and path.name != ".gitignore":
-                found[str(path.relative_to(folder))] = hashlib.sha256(
-                    path.read_bytes()
-                ).hexdigest()
+                found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 
@@ -161,10 +167,7 @@ def marked(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if (
-                process.environ().get(MARK) == mark
-                and process.status() != psutil.STATUS_ZOMBIE
-            ):
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
             continue
