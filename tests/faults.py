@@ -195,29 +195,35 @@ class Outcome:
 class Trial:
     """One project that is run, hit, judged, and run again."""
 
-    def __init__(self, project: Project, reference: dict[str, str], limit: float = 120) -> None:
+    def __init__(
+        self, project: Project, reference: dict[str, str], limit: float = 120, api: str = ""
+    ) -> None:
         self.project = project
         self.folder = project.folder
         self.reference = reference
         self.limit = limit
+        self.api = api
+        """Of a Prefect server that is there already; empty: the flow starts one of its own."""
+        self.before: dict | None = None
+        self.busy = False
         self.mark = uuid.uuid4().hex
         self.faults: list[str] = []
 
-    def environment(self, api: str = "") -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         return {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "VIRTUAL_ENV": sys.prefix,
             "PREFECT_HOME": str(self.folder / ".prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_API_URL": api,
+            "PREFECT_API_URL": self.api,
             MARK: self.mark,
         }
 
-    def start(self, api: str = "") -> "subprocess.Popen[str]":
+    def start(self) -> "subprocess.Popen[str]":
         log = (self.folder / ".prefect.log").open("a")
         return subprocess.Popen(
-            [sys.executable, "-c", FLOW], cwd=self.folder, env=self.environment(api),
+            [sys.executable, "-c", FLOW], cwd=self.folder, env=self.environment(),
             stdout=log, stderr=subprocess.STDOUT, text=True,
             start_new_session=True, preexec_fn=_interruptible,
         )  # fmt: skip
@@ -244,11 +250,16 @@ class Trial:
                 process.terminate()
             process.wait(30)
 
-    def hit(self, target: str, how: signal.Signals, after: float) -> Outcome:
-        """Run, hit ``target`` ``after`` seconds, judge, run again."""
+    def hit(self, target: str, how: signal.Signals, after: float, busy: bool = False) -> Outcome:
+        """Run, hit ``target`` after ``after`` seconds, judge, run again.
+
+        The seconds count from the start of the flow, or if ``busy`` of its first stage.
+        """
+        self.busy = busy
         if target == "server":
-            with self.server() as (server, api):
-                hit, ended = self._hit(self.start(api), lambda: [server], how, after)
+            with self.server() as (server, self.api):
+                hit, ended = self._hit(self.start(), lambda: [server], how, after)
+            self.api = ""
         else:
             flow = self.start()
             hit, ended = self._hit(
@@ -267,6 +278,8 @@ class Trial:
     ) -> tuple[str, float]:
         started = time.monotonic()
         hit = "over before"
+        while self.busy and not self.at_work() and flow.poll() is None:
+            started = time.monotonic()
         while flow.poll() is None:
             if time.monotonic() - started < after:
                 time.sleep(0.005)
@@ -290,8 +303,6 @@ class Trial:
             flow.kill()
             flow.wait()
         return hit, time.monotonic() - hit_at
-
-    before: dict | None = None
 
     def at_work(self) -> list[psutil.Process]:
         """DVC's and the stages' processes."""
@@ -340,7 +351,6 @@ class Trial:
             self.faults.append(f"dvc status fails: {done.stderr.strip()[-300:]}")
             return
         changed = set(json.loads(done.stdout))
-        self.kept = set()
         for stage, entry in now.items():
             whole = all(
                 any(name == out["path"] or name.startswith(out["path"] + "/") for name in here)
@@ -351,12 +361,8 @@ class Trial:
                 )
                 for out in entry.get("outs", [])
             )
-            if whole and stage not in changed:
-                self.kept.add(stage)
             if not whole and stage not in changed:
                 self.faults.append(f"dvc status calls {stage} unchanged, and outs are missing")
-
-    kept: set[str] = set()
 
     def rerun(self) -> str:
         """Run to the end; what the flow says of it."""
