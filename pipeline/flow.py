@@ -38,11 +38,13 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact  #
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.futures import wait  # noqa: E402
+from prefect.server.api.server import SubprocessASGIServer  # noqa: E402
+from prefect.settings import PREFECT_API_URL  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
 
 from pipeline.graph import Stage, stages  # noqa: E402
-from pipeline.process import die_with_parent  # noqa: E402
+from pipeline.process import die_with_parent, end_with_this  # noqa: E402
 from pipeline.stage import cores  # noqa: E402
 
 SUMMARY, CURVE, PAGE = (
@@ -193,6 +195,12 @@ def execute() -> bool:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
+    if not PREFECT_API_URL.value():
+        # The server that Prefect would start by itself outlives a killed flow.
+        server = SubprocessASGIServer()
+        server.start()
+        if server.server_process is not None:
+            end_with_this(server.server_process.pid)
     state = pipeline_flow(return_state=True)
     print(state.message)
     return bool(state.is_completed())
