@@ -33,6 +33,7 @@ def _dashboard_runs() -> bool:
 if "PREFECT_API_URL" not in os.environ and _dashboard_runs():
     os.environ["PREFECT_API_URL"] = f"http://{DASHBOARD[0]}:{DASHBOARD[1]}/api"
 
+import httpx  # noqa: E402
 from prefect import flow, get_run_logger, task  # noqa: E402
 from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
@@ -201,6 +202,15 @@ def execute() -> bool:
         server.start()
         if server.server_process is not None:
             end_with_this(server.server_process.pid)
-    state = pipeline_flow(return_state=True)
+    try:
+        state = pipeline_flow(return_state=True)
+    except httpx.ConnectError as error:
+        print(
+            f"error: Prefect's server is gone ({error}); what stages made is kept: run again",
+            file=sys.stderr,
+            flush=True,
+        )
+        # Prefect would try for minutes to deliver every event that is left; no stage is at work.
+        os._exit(1)
     print(state.message)
     return bool(state.is_completed())

@@ -293,52 +293,6 @@ def test_a_second_run_has_nothing_to_do(project: Project) -> None:
     assert "Cached" in done.stdout + done.stderr
 
 
-def test_results_travel_through_s3_and_a_fresh_clone_runs_nothing(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("dvc_s3", reason="dvc-s3 is not installed (extra s3)")
-    pytest.importorskip("moto.server", reason="moto[server] is not installed (extra dev)")
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(key, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    try:
-        url = "http://{}:{}".format(*server.get_host_and_port())
-        boto3.client("s3", endpoint_url=url).create_bucket(Bucket="bench")
-        origin = tmp_path / "origin"
-        shutil.copytree(project.folder, origin, ignore=shutil.ignore_patterns(".prefect"))
-        here = Project.of(origin)
-        for words in (
-            ["remote", "add", "--default", "storage", "s3://bench/rdcodec"],
-            ["remote", "modify", "storage", "endpointurl", url],
-            ["push"],
-        ):
-            done = here.dvc(*words)
-            assert done.returncode == 0, done.stdout + done.stderr
-        who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-        subprocess.run(["git", "add", "--all"], cwd=origin, check=True)
-        subprocess.run(["git", *who, "commit", "-q", "-m", "run"], cwd=origin, check=True)
-
-        subprocess.run(["git", "clone", "-q", origin, tmp_path / "clone"], check=True)
-        clone = Project.of(tmp_path / "clone")
-        assert not (clone.folder / "models").exists()
-        done = clone.dvc("pull")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert json.loads(clone.dvc("status", "--json").stdout) == {}
-        done = clone.dvc("repro")
-        assert done.returncode == 0, done.stderr
-        assert "Running stage" not in done.stdout
-        assert clone.summary() == here.summary()
-        for name in ("reports/index.html", "models/high/model.safetensors"):
-            assert (clone.folder / name).read_bytes() == (origin / name).read_bytes()
-    finally:
-        server.stop()
-
-
 def test_one_beta_changes_its_own_stages_and_what_follows(project: Project) -> None:
     before = (project.folder / "params.yaml").read_text()
     project.set("models.low={beta: 0.9}")
