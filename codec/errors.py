@@ -1,5 +1,7 @@
 """Errors that a user can mend, as opposed to bugs."""
 
+import errno
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,3 +32,33 @@ def naming(path: Path) -> Iterator[None]:
         if str(path) in str(error):
             raise
         raise type(error)(f"{path}: {error}") from error
+
+
+# What the system says where it cannot write (or read), and what helps.
+_REFUSALS = {
+    errno.ENOSPC: "free some space, then run it again",
+    errno.EDQUOT: "free some space, then run it again",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), then run it again",
+    errno.EROFS: "make the folder writable, or work in another one",
+    errno.EACCES: "make it accessible to you, or work in another folder",
+}
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Make a UserError, or the system's refusal to write, one line on stderr and exit status 2.
+
+    The refusals are a full disk, a read-only folder and missing rights; any other error keeps its
+    traceback.
+    """
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror}; {_REFUSALS[error.errno]}", file=sys.stderr)
+        sys.exit(2)

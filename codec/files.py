@@ -1,10 +1,12 @@
 """Files that are either whole or absent."""
 
+import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_MEBIBYTE = 1 << 20
 
 
 @contextmanager
@@ -12,23 +14,69 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a scratch path beside ``path``; rename it over ``path`` if the block succeeds.
 
     A reader sees the old file or the new one, never a part of one. If the block raises, ``path``
-    is left as it was and the scratch file is removed. The scratch name keeps the suffix, because
-    audio writers choose their format by it.
+    is left as it was and the scratch file is removed; a kill leaves it behind, and the next writer
+    of ``path`` takes it over, so that nothing piles up. Writers of one ``path`` take turns.
+    The scratch name keeps the suffix, because audio writers choose their format by it, and has
+    ``.part`` before it, by which `.dvcignore` knows it.
+
+    Raises OSError with ``path`` as its file name where the system refuses to write.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    scratch = Path(name)
+    scratch = path.with_name(f".{path.stem}.part{path.suffix}")
+    handle = None
     try:
-        yield scratch
-        # mkstemp makes private files; a finished file gets the rights any other new file has.
-        umask = os.umask(0)
-        os.umask(umask)
-        scratch.chmod(0o666 & ~umask)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = _own(scratch)
+        try:
+            yield scratch
+        except Exception as error:
+            if not isinstance(error, OSError):
+                # Libraries tell of a full disk in words of their own. Ask the system.
+                _probe(handle)
+            raise
         os.replace(scratch, path)
+    except OSError as error:
+        if error.filename in (None, str(scratch)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
-        scratch.unlink(missing_ok=True)
+        if handle is not None:
+            # Nothing is there after the rename, unless the next writer of `path` began.
+            if _same(handle, scratch):
+                scratch.unlink()
+            os.close(handle)
+
+
+def _own(scratch: Path) -> int:
+    """The empty scratch file, locked until its handle is closed or the process ends."""
+    while True:
+        handle = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            # While this one waited, another writer may have renamed or removed the file.
+            if _same(handle, scratch):
+                os.ftruncate(handle, 0)
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _same(handle: int, path: Path) -> bool:
+    """Whether ``path`` is the open file."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _probe(handle: int) -> None:
+    """Raise the OSError of a disk on which no mebibyte is left."""
+    os.lseek(handle, 0, os.SEEK_END)
+    left = memoryview(bytes(_MEBIBYTE))
+    while left:
+        left = left[os.write(handle, left) :]
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from codec.cli import app
-from codec.errors import UserError
+from codec.errors import UserError, one_line
 from pipeline.cli_run import COMMANDS
 
 for command in COMMANDS:
@@ -146,11 +146,8 @@ def release(
 
 def main() -> None:
     """Run a command; a UserError is one line on stderr and exit status 2."""
-    try:
+    with one_line():
         app()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ independent stages side by side, streams their logs and keeps the record.
 """
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -89,7 +90,8 @@ class Run:
         """`dvc repro` of one stage, its output logged line by line."""
         logger = get_run_logger()
         # The flag must stand before the command: eight stages at once then wait for their turn.
-        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", stage.name]
+        command = [sys.executable, "-m", "pipeline.repro", "--wait-for-lock", "repro"]
+        command += ["-s", stage.name]
         process = subprocess.Popen(
             [*command, "--force"] if forced else command,
             stdout=subprocess.PIPE,
@@ -98,7 +100,7 @@ class Run:
             errors="replace",
             env=variables,
             start_new_session=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=functools.partial(die_with_parent, os.getpid()),
         )
         self.processes.add(process)
         ended = Ended(0)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from codec.errors import UserError
+from codec.errors import one_line
 from pipeline.process import die_with_parent
 
 T = TypeVar("T")
@@ -20,13 +20,12 @@ def run(main: Callable[..., None]) -> None:
 
     A UserError becomes one line on stderr and exit status 2; anything else keeps its traceback.
     """
-    die_with_parent()
+    # stage.sh says who started it; that one may have been killed while Python was starting.
+    parent = os.environ.pop("RDCODEC_PARENT", None)
+    die_with_parent(int(parent) if parent else None)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
+    with one_line():
         main(*sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def cores() -> int:

@@ -6,4 +6,6 @@ shift
 if [ -z "$VIRTUAL_ENV" ] && [ -x .venv/bin/python ]; then
   PATH=$PWD/.venv/bin:$PATH
 fi
+# Whose end is to end the stage, too (pipeline/process.py).
+export RDCODEC_PARENT=$PPID
 exec python -m "pipeline.stages.$stage" "$@"

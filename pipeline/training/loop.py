@@ -82,7 +82,11 @@ def train(plan: Plan, fabric: Fabric) -> "Result":
     validate_at = {round(every * number) for number in range(1, plan.validations + 1)}
 
     run = _Run(codec, optimizer, average, adversary, balancer, plan.training)
-    state = resume.load(plan.folder / resume.STATE, plan.fingerprint)
+    # The first process keeps the state; on another machine there is no such file.
+    kept = (
+        resume.load(plan.folder / resume.STATE, plan.fingerprint) if fabric.is_global_zero else None
+    )
+    state = fabric.broadcast(kept)
     if state is not None:
         run.restore(state)
         fabric.print(f"going on after step {run.step} of {plan.steps}")

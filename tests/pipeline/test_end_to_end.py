@@ -75,6 +75,13 @@ class Project:
             ["git", *who, "commit", "-q", "--allow-empty", "-m", "start"], cwd=folder, check=True
         )
 
+    @classmethod
+    def of(cls, folder: Path) -> "Project":
+        """A project that is there already."""
+        found = cls.__new__(cls)
+        found.folder = folder
+        return found
+
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
         environment = {
             **os.environ,
