@@ -112,7 +112,7 @@ def not_comparable(summary: dict[str, Any], baseline: dict[str, Any]) -> str:
     Other clips from the same settings are no reason: they are a regression.
     """
     if not baseline:
-        return "there is no baseline yet; `rdcodec check --update` makes this run the baseline"
+        return "there is no baseline yet; `rdcodec check --update --reason WHY` makes this run one"
     if baseline["test"]["corpus"] != summary["test"]["corpus"]:
         return "the baseline was measured on another test corpus, so nothing was compared"
     return ""

@@ -34,9 +34,9 @@ def chromium() -> Iterator[object]:
 
 
 @pytest.fixture(scope="session")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """index.html of a run with nine short clips."""
     folder = tmp_path_factory.mktemp("site")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)  # decoded/ is where the pipeline runs
-        yield site.build(folder)
+        patch.chdir(folder)  # decoded/ lies where the pipeline runs
+        return site.build(folder)

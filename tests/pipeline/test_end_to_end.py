@@ -311,7 +311,11 @@ def test_the_gate_opens_and_closes(project: Project) -> None:
     done = project.rdcodec("check")
     assert done.returncode == 0
     assert "there is no baseline yet" in done.stdout
-    assert project.rdcodec("check", "--update").returncode == 0
+    assert project.rdcodec("check", "--strict").returncode == 1
+    done = project.rdcodec("check", "--update")
+    assert (done.returncode, baseline.read_text()) == (2, "{}\n")
+    assert "--reason" in done.stderr
+    assert project.rdcodec("check", "--update", "--reason", "a first run").returncode == 0
     done = project.rdcodec("check")
     # The clips are too short for the estimate to be met; nothing else may be worse.
     assert {line.split(" of ")[0] for line in done.stdout.splitlines() if "worse: " in line} <= {
