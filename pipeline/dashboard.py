@@ -1,24 +1,21 @@
 """What Prefect's server is told about a run, so that its dashboard tells the truth."""
 
-import atexit
 import json
 import os
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-# Before Prefect is imported, which reads them once.
-os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-os.environ.setdefault("DO_NOT_TRACK", "1")
-
 import httpx
 import psutil
+
+from pipeline import server  # first: it sets up Prefect
+
+# isort: split
 from prefect import get_run_logger
 from prefect.artifacts import (
     create_link_artifact,
@@ -39,93 +36,18 @@ from prefect.client.schemas.filters import (
     TaskRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed
 
-from codec.errors import UserError
-from pipeline.process import die_with_parent
-
 FLOW = "rdcodec"
-LOCAL = "http://127.0.0.1:4200/api"
 SUMMARY, CURVE, PAGE = (
     Path("reports/summary.json"),
     Path("reports/rd.csv"),
     Path("reports/index.html"),
 )
 TRAINING = "training.csv"
-STARTUP_SECONDS = 180.0
 SETTLE_SECONDS = 60.0
 LIVE = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 PAGE_SIZE = 200
-
-
-# --- The server ------------------------------------------------------------------------------
-
-
-@contextmanager
-def connected(own: bool = True) -> Iterator[None]:
-    """Talk to the server that PREFECT_API_URL names, else to one on this machine's port 4200.
-
-    Else to one that is started here and ends with this process: its runs stay in Prefect's
-    database, where a later dashboard finds them. With ``own=False`` that is a UserError.
-    Prefect would start one by itself, but that one outlives a killed process, and is ended before
-    it has recorded what it was told last.
-    """
-    url = PREFECT_API_URL.value()
-    if url and not _answers(url):
-        raise UserError(f"PREFECT_API_URL: no Prefect server answers at {url}; start it, or unset")
-    if not url:
-        url = LOCAL if _answers(LOCAL) else _started() if own else None
-    if url is None:
-        raise UserError(f"no Prefect server at {LOCAL}: start one with `make dashboard`, or set "
-                        "PREFECT_API_URL")  # fmt: skip
-    with temporary_settings({PREFECT_API_URL: url}):
-        yield
-
-
-def _answers(url: str, timeout: float = 10.0) -> bool:
-    try:
-        return httpx.get(f"{url}/health", timeout=timeout).is_success
-    except httpx.HTTPError:
-        return False
-
-
-def _started() -> str:
-    """The address of a server of our own, once it answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
-    server = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "server", "start",
-         "--host", "127.0.0.1", "--port", str(port), "--log-level", "ERROR"],
-        env={**os.environ, "PREFECT_SERVER_UI_API_URL": url},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        # Ctrl-C is for the run, which still has to tell the server of it.
-        start_new_session=True,
-        preexec_fn=die_with_parent,
-    )  # fmt: skip
-
-    def stop() -> None:
-        server.terminate()
-        try:
-            server.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-
-    # At the very end of this process: Prefect's own threads send until then.
-    atexit.register(stop)
-    late = time.monotonic() + STARTUP_SECONDS
-    while not _answers(url):
-        if server.poll() is not None:
-            raise RuntimeError(
-                "Prefect's server ended at its start; `prefect server start` tells why"
-            )
-        if time.monotonic() > late:
-            raise RuntimeError(f"Prefect's server did not answer within {STARTUP_SECONDS:g} s")
-        time.sleep(0.1)
-    return url
 
 
 # --- Who runs what ---------------------------------------------------------------------------
@@ -159,8 +81,11 @@ def sign(run: UUID) -> None:
 
 def cancelling(run: UUID) -> bool:
     """Whether somebody asked for an end of this run in the dashboard."""
-    with get_client(sync_client=True) as client:
-        state = client.read_flow_run(run).state
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(run).state
+    except httpx.TransportError:  # no dashboard, no request
+        return False
     return state is not None and (state.is_cancelling() or state.is_cancelled())
 
 
@@ -249,6 +174,7 @@ def settle(run: UUID, states: Mapping[UUID, State[Any]]) -> None:
 # --- Results ---------------------------------------------------------------------------------
 
 
+@server.optional()
 def publish(up_to_date: Callable[[Path], bool]) -> None:
     """The headline, the table of points and the link to the page, where this run vouches for them.
 
@@ -272,6 +198,7 @@ def publish(up_to_date: Callable[[Path], bool]) -> None:
         )  # fmt: skip
 
 
+@server.optional()
 def publish_losses(curves: list[Path]) -> None:
     """The last training and validation losses of each of these training curves."""
     import pandas as pd

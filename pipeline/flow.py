@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import dashboard, graph, lock  # dashboard first: it sets up Prefect
+from pipeline import dashboard, graph, lock, server  # before Prefect, which it sets up
 
 # isort: split
 from prefect import flow, get_run_logger, tags, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, StateType
+from prefect.context import TagsContext
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Crashed, Failed
@@ -193,6 +194,7 @@ def pipeline_flow(
 
 def _run(run: Run, chosen: list[Stage]) -> State[Any]:
     futures: dict[str, PrefectFuture[Any]] = {}
+    cancelled = True  # unless we get to the end of the loop
     try:
         for stage in chosen:
             work = task(
@@ -203,15 +205,20 @@ def _run(run: Run, chosen: list[Stage]) -> State[Any]:
                 retry_delay_seconds=stage.meta.retry_delay,
             )(_watched(run))
             needed = [futures[name] for name in stage.needs]
-            futures[stage.name] = work.submit(stage, wait_for=needed)
+            # With the run's tags, each task would ask the server for its limit of such tasks.
+            with TagsContext():
+                futures[stage.name] = work.submit(stage, wait_for=needed)
         while wait(list(futures.values()), timeout=POLL_SECONDS).not_done:
             if dashboard.cancelling(flow_run.id):
                 run.stop()
-    finally:
         cancelled = run.stopping
+    finally:
         run.stop()
         wait(list(futures.values()))
         states = {name: future.state for name, future in futures.items()}
+        if server.gone():
+            end = _summed_up(states, cancelled)
+            server.leave(str(end.message), 0 if end.is_completed() else 1)
         dashboard.settle(
             flow_run.id, {future.task_run_id: future.state for future in futures.values()}
         )
@@ -246,7 +253,8 @@ def _publish(chosen: list[Stage], states: dict[str, State[Any]]) -> None:
 
 def _summed_up(states: dict[str, State[Any]], cancelled: bool) -> State[Any]:
     """How the run ended, with the number of stages that ended in each way."""
-    failed = [name for name, state in states.items() if state.is_failed()]
+    bad = {StateType.FAILED} if cancelled else {StateType.FAILED, StateType.CRASHED}
+    failed = [name for name, state in states.items() if state.type in bad]
     completed = [state.name for state in states.values() if state.is_completed()]
     kept, restored = completed.count(CACHED), completed.count(RESTORED)
     message = f"{len(completed) - kept - restored} stages run, {kept} unchanged"
@@ -268,7 +276,7 @@ def execute(stages: list[str], force: bool = False) -> bool:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
-    with lock.alone(), dashboard.connected():
+    with lock.alone(), server.connected():
         for name in dashboard.bury_dead():
             print(f"run {name} was killed earlier: now marked Crashed")
         with tags(*dashboard.own_tags()):
@@ -281,7 +289,7 @@ def execute(stages: list[str], force: bool = False) -> bool:
 
 def serve(name: str, cron: str | None, interval: float | None) -> None:
     """Offer the flow to the server as a deployment, and run what it is asked for until ended."""
-    with dashboard.connected(own=False):
+    with server.connected(own=False):
         dashboard.bury_dead()
         pipeline_flow.serve(
             name=name,

@@ -4,15 +4,11 @@ import ctypes
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 
 _PR_SET_PDEATHSIG = 1
 # Loaded here and not between fork and exec, where another thread may hold the loader's lock.
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-# Whose pipes close with this process and not before.
-_WATCHERS: dict[int, "subprocess.Popen[bytes]"] = {}
 
 
 def die_with_parent(parent: int | None = None) -> None:
@@ -31,16 +27,3 @@ def die_with_parent(parent: int | None = None) -> None:
         parent = starter.pid
     if parent is not None and os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-def end_with_this(pid: int) -> None:
-    """End another process when this one ends, however that ends.
-
-    For a process that a library starts. A shell waits at a pipe whose other end only this process
-    holds.
-    """
-    _WATCHERS[pid] = subprocess.Popen(
-        ["sh", "-c", 'read _; kill "$0" 2>/dev/null', str(pid)],
-        stdin=subprocess.PIPE,
-        start_new_session=True,
-    )

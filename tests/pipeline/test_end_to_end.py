@@ -5,10 +5,10 @@ import json
 import os
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,97 +16,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import yaml
 
 from codec import audio
-from pipeline import params
-from tests.conftest import ROOT, tone
+from pipeline import graph, params
+from tests.conftest import tone
+from tests.pipeline import toy
+from tests.project import TINY, Project
 
 pytestmark = pytest.mark.slow
-
-TINY = [
-    "corpus.synthetic.train_minutes=0.5",
-    "corpus.synthetic.train_seconds=2.0",
-    "corpus.synthetic.test_clips=8",
-    "corpus.synthetic.test_seconds=1.5",
-    "codec.widths=[24]",
-    "codec.encoder_blocks=1",
-    "codec.decoder_blocks=1",
-    "codec.latent_channels=8",
-    "optimizer.batch_size=2",
-    "optimizer.segment_seconds=0.5",
-    "optimizer.warmup_steps=2",
-    "loss.stft_scales=[512, 1024]",
-    "pretrain.init=scratch",
-    "pretrain.steps=12",
-    "train.steps=8",
-    "layers={}",
-    "models={low: {beta: 1.0}, high: {beta: 0.0}, "
-    "rvq: {beta: 0.0, loss: {gamma: 0.25}, "
-    "codec: {quantizer: residual, codebooks: 3, codebook_size: 16}}, "
-    "mse: {beta: 0.0, ablates: high, loss: {log_magnitude: 0.0, phase: 0.0, mse: 1000.0}}}",
-    "layers={rvq-q1: {model: rvq, codebooks: 1}}",
-    "entropy.steps=20",
-    "entropy.seconds=4.0",
-    "opus.bitrates=[6, 24]",
-    "coders.mp3-32={coder: mp3, options: {kbps: 32}, series: mp3}",
-    "speed.rounds=1",
-    "statistics.resamples=200",
-]
-
-
-class Project:
-    """A copy of the project's tracked files, under its own git and DVC."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in ("codec", "pipeline", ".dvc"):
-            shutil.copytree(
-                ROOT / name,
-                folder / name,
-                ignore=shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local"),
-            )
-        (folder / "reports").mkdir()
-        (folder / "reports" / "baseline.json").write_text("{}\n")
-        for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
-            shutil.copy(ROOT / name, folder / name)
-        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
-        who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-        subprocess.run(
-            ["git", *who, "commit", "-q", "--allow-empty", "-m", "start"], cwd=folder, check=True
-        )
-
-    @classmethod
-    def of(cls, folder: Path) -> "Project":
-        """A project that is there already."""
-        found = cls.__new__(cls)
-        found.folder = folder
-        return found
-
-    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "VIRTUAL_ENV": sys.prefix,
-            "PREFECT_HOME": str(self.folder / ".prefect"),
-            # A dashboard that happens to run must not see the tests' runs.
-            "PREFECT_API_URL": "",
-        }
-        return subprocess.run(
-            [sys.executable, "-m", *words],
-            cwd=self.folder, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-
-    def rdcodec(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        return self.run("pipeline.cli", *words)
-
-    def dvc(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        return self.run("dvc", *words)
-
-    def set(self, *assignments: str) -> None:
-        params.change(list(assignments), self.folder / "params.yaml")
-
-    def summary(self) -> dict[str, dict]:
-        return json.loads((self.folder / "reports" / "summary.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -150,14 +68,59 @@ def test_summary_has_every_point_metric_and_kind(project: Project) -> None:
     assert summary["points"]["opus-6"]["about"]["coder"] == "libopus 1.6.1"
 
 
-def test_prefect_keeps_the_run_with_its_table_and_its_report(project: Project) -> None:
-    """What a dashboard started later would show."""
-    with sqlite3.connect(project.folder / ".prefect" / "prefect.db") as database:
-        runs = database.execute("select state_type from flow_run").fetchall()
-        artifacts = dict(database.execute("select key, data from artifact").fetchall())
-    assert runs[0] == ("COMPLETED",)
-    assert "neural-high" in artifacts["summary"]
-    assert "reports/index.html" in artifacts["report"]
+class TestRecord:
+    """What Prefect keeps of the first run; the server ends before others write to its database."""
+
+    @pytest.fixture(scope="class")
+    def api(self, project: Project) -> Iterator[str]:
+        """A dashboard that is started after the run."""
+        with toy.server(project.folder) as found:
+            yield found
+
+    def test_the_record_has_every_stage_and_the_results(self, project: Project, api: str) -> None:
+        run = toy.flow_runs(api)[-1]
+        assert run["state"]["type"] == "COMPLETED"
+        shown = {
+            task["name"].rpartition("-")[0]: task["state"]["type"]
+            for task in toy.of_run(api, "task_runs", run["id"])
+        }
+        locked = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]
+        assert shown == dict.fromkeys(locked, "COMPLETED")
+        artifacts = {x["key"]: x["data"] for x in toy.of_run(api, "artifacts", run["id"])}
+        assert set(artifacts) == {"headline", "curve", "report", "losses"}
+        assert artifacts["headline"] == " ".join(project.summary()["headline"])
+        assert {row["point"] for row in json.loads(artifacts["curve"])} == set(
+            project.summary()["points"]
+        )
+        assert (project.folder / "reports/index.html").as_uri() in artifacts["report"]
+
+    @pytest.mark.browser
+    def test_the_dashboard_shows_the_run(self, project: Project, api: str, chromium) -> None:
+        """Its logs, its tasks, its graph with DVC's own edges, its artifacts."""
+        site, run = api.removesuffix("/api"), toy.flow_runs(api)[-1]["id"]
+        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+        try:
+            page.goto(f"{site}/runs/flow-run/{run}")
+            page.get_by_text("going on").or_(page.get_by_text("Running stage")).first.wait_for()
+            page.locator("canvas").first.wait_for()
+            page.get_by_text("Task Runs", exact=True).click()
+            page.get_by_text(re.compile(r"^report-\w+$")).first.wait_for()
+            page.get_by_text("Artifacts", exact=True).click()
+            page.get_by_text("curve", exact=True).first.click()
+            page.get_by_text("neural-high").first.wait_for()
+            # What the canvas is drawn from.
+            answer = page.request.get(f"{api}/flow_runs/{run}/graph-v2").json()
+        finally:
+            page.close()
+        nodes = dict(answer["nodes"])
+        label = {key: node["label"].rpartition("-")[0] for key, node in nodes.items()}
+        edges = {
+            (label[parent["id"]], label[key])
+            for key, node in nodes.items()
+            for parent in node["parents"]
+        }
+        stages = graph.stages(str(project.folder))
+        assert edges == {(needed, stage.name) for stage in stages for needed in stage.needs}
 
 
 def test_rates_in_the_table_are_the_bytes_on_disk(project: Project) -> None:

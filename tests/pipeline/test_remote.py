@@ -10,7 +10,7 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.faults import outputs, synthetic
-from tests.pipeline.test_end_to_end import Project
+from tests.project import Project
 
 
 @pytest.fixture

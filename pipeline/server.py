@@ -1,0 +1,154 @@
+"""The Prefect server that a run talks to: one that is up already, or one of the run's own."""
+
+import atexit
+import functools
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+# Before Prefect is imported, which reads them once.
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+import httpx
+from prefect import get_run_logger
+from prefect.events.clients import PrefectEventsClient
+from prefect.events.worker import EventsWorker
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from codec.errors import UserError
+from pipeline.process import die_with_parent
+
+LOCAL = "http://127.0.0.1:4200/api"
+STARTUP_SECONDS = 180.0
+GRACE_SECONDS = 30.0
+# s, about, for which Prefect keeps trying to tell a server that does not answer what happened. By
+# itself it gives up after ten, and then for good: less than a busy machine needs to start one.
+EVENTS_SECONDS = 120
+RESTARTS = 5
+
+
+@contextmanager
+def connected(own: bool = True) -> Iterator[None]:
+    """Talk to the server that PREFECT_API_URL names, else to one on this machine's port 4200.
+
+    Else to one that is started here and ends with this process: its runs stay in Prefect's
+    database, where a later dashboard finds them. With ``own=False`` that is a UserError.
+    Prefect would start one by itself, but that one outlives a killed process, and is ended before
+    it has recorded what it was told last.
+    """
+    url = PREFECT_API_URL.value()
+    if url and not _answers(url):
+        raise UserError(f"PREFECT_API_URL: no Prefect server answers at {url}; start it, or unset")
+    if not url:
+        url = LOCAL if _answers(LOCAL) else _Own().url if own else None
+    if url is None:
+        raise UserError(f"no Prefect server at {LOCAL}: start one with `make dashboard`, or set "
+                        "PREFECT_API_URL")  # fmt: skip
+    EventsWorker.set_client_override(PrefectEventsClient, reconnection_attempts=EVENTS_SECONDS)
+    with temporary_settings({PREFECT_API_URL: url}):
+        try:
+            yield
+        except httpx.TransportError:
+            if not gone():
+                raise
+            leave("stopped; `rdcodec run` goes on from here", 1)
+
+
+def gone() -> bool:
+    """Whether the server does not answer, and not within a grace period either."""
+    late = time.monotonic() + GRACE_SECONDS
+    while not _answers(_address()):
+        if time.monotonic() > late:
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def leave(message: str, status: int) -> NoReturn:
+    """End this process, whose server is gone: Prefect would try for minutes to reach it."""
+    print(message)
+    sys.stdout.flush()
+    print(f"error: the Prefect server at {_address()} is gone, and has no record of how this run "
+          "ended", file=sys.stderr, flush=True)  # fmt: skip
+    os._exit(status)
+
+
+def _address() -> str:
+    return str(PREFECT_API_URL.value())
+
+
+@contextmanager
+def optional() -> Iterator[None]:
+    """Let work go on where the server cannot be told of it; the log says so."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        get_run_logger().warning("The Prefect server was not told: %s", error)
+
+
+def _answers(url: str, timeout: float = 10.0) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=timeout).is_success
+    except httpx.HTTPError:
+        return False
+
+
+class _Own:
+    """A server that lives as long as this process, and is started again where somebody ends it."""
+
+    def __init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/api"
+        self.stopping = threading.Event()
+        self.process = self._start()
+        # At the very end of this process: Prefect's own threads send until then.
+        atexit.register(self._stop)
+        # It lives as long as the process: to Linux, the parent is the thread that starts a server.
+        keeper = threading.Thread(target=self._keep, daemon=True)
+        keeper.start()
+        late = time.monotonic() + STARTUP_SECONDS
+        while not _answers(self.url):
+            if not keeper.is_alive():
+                raise RuntimeError(
+                    "Prefect's server ended at its start; `prefect server start` tells why"
+                )
+            if time.monotonic() > late:
+                raise RuntimeError(f"Prefect's server did not answer within {STARTUP_SECONDS:g} s")
+            time.sleep(0.1)
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start",
+             "--host", "127.0.0.1", "--port", str(self.port), "--log-level", "ERROR"],
+            env={**os.environ, "PREFECT_SERVER_UI_API_URL": self.url},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            # Ctrl-C is for the run, which still has to tell the server of it.
+            start_new_session=True,
+            preexec_fn=functools.partial(die_with_parent, os.getpid()),
+        )  # fmt: skip
+
+    def _keep(self) -> None:
+        for _ in range(RESTARTS):
+            self.process.wait()
+            if self.stopping.wait(1):
+                return
+            self.process = self._start()
+        self.process.wait()
+
+    def _stop(self) -> None:
+        self.stopping.set()
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()

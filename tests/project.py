@@ -1,0 +1,96 @@
+"""The real pipeline, copied and made tiny."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline import params
+from tests.conftest import ROOT
+
+TINY = [
+    "corpus.synthetic.train_minutes=0.5",
+    "corpus.synthetic.train_seconds=2.0",
+    "corpus.synthetic.test_clips=8",
+    "corpus.synthetic.test_seconds=1.5",
+    "codec.widths=[24]",
+    "codec.encoder_blocks=1",
+    "codec.decoder_blocks=1",
+    "codec.latent_channels=8",
+    "optimizer.batch_size=2",
+    "optimizer.segment_seconds=0.5",
+    "optimizer.warmup_steps=2",
+    "loss.stft_scales=[512, 1024]",
+    "pretrain.init=scratch",
+    "pretrain.steps=12",
+    "train.steps=8",
+    "layers={}",
+    "models={low: {beta: 1.0}, high: {beta: 0.0}, "
+    "rvq: {beta: 0.0, loss: {gamma: 0.25}, "
+    "codec: {quantizer: residual, codebooks: 3, codebook_size: 16}}, "
+    "mse: {beta: 0.0, ablates: high, loss: {log_magnitude: 0.0, phase: 0.0, mse: 1000.0}}}",
+    "layers={rvq-q1: {model: rvq, codebooks: 1}}",
+    "entropy.steps=20",
+    "entropy.seconds=4.0",
+    "opus.bitrates=[6, 24]",
+    "coders.mp3-32={coder: mp3, options: {kbps: 32}, series: mp3}",
+    "speed.rounds=1",
+    "statistics.resamples=200",
+]
+
+
+class Project:
+    """A copy of the project's tracked files, under its own git and DVC."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("codec", "pipeline", ".dvc"):
+            shutil.copytree(
+                ROOT / name,
+                folder / name,
+                ignore=shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local"),
+            )
+        (folder / "reports").mkdir()
+        (folder / "reports" / "baseline.json").write_text("{}\n")
+        for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
+            shutil.copy(ROOT / name, folder / name)
+        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+        who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+        subprocess.run(
+            ["git", *who, "commit", "-q", "--allow-empty", "-m", "start"], cwd=folder, check=True
+        )
+
+    @classmethod
+    def of(cls, folder: Path) -> "Project":
+        """A project that is there already."""
+        found = cls.__new__(cls)
+        found.folder = folder
+        return found
+
+    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "VIRTUAL_ENV": sys.prefix,
+            "PREFECT_HOME": str(self.folder / ".prefect"),
+            # A dashboard that happens to run must not see the tests' runs.
+            "PREFECT_API_URL": "",
+        }
+        return subprocess.run(
+            [sys.executable, "-m", *words],
+            cwd=self.folder, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    def rdcodec(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        return self.run("pipeline.cli", *words)
+
+    def dvc(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        return self.run("dvc", *words)
+
+    def set(self, *assignments: str) -> None:
+        params.change(list(assignments), self.folder / "params.yaml")
+
+    def summary(self) -> dict[str, dict]:
+        return json.loads((self.folder / "reports" / "summary.json").read_text())
