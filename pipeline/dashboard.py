@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import httpx
 import psutil
 
 from pipeline import server  # first: it sets up Prefect
@@ -81,11 +80,10 @@ def sign(run: UUID) -> None:
 
 def cancelling(run: UUID) -> bool:
     """Whether somebody asked for an end of this run in the dashboard."""
-    try:
-        with get_client(sync_client=True) as client:
-            state = client.read_flow_run(run).state
-    except httpx.TransportError:  # no dashboard, no request
+    if not server.answers():  # no dashboard, no request; Prefect would try for a minute
         return False
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run).state
     return state is not None and (state.is_cancelling() or state.is_cancelled())
 
 
@@ -103,7 +101,7 @@ def bury_dead() -> list[str]:
         for run in runs:
             if _lives(run):
                 continue
-            state: State[Any] = Crashed(message="Its process was killed.")
+            state: State[Any] = Crashed(message="Its process is gone, and did not say how.")
             unfinished = TaskRunFilter(
                 state=TaskRunFilterState(
                     type=TaskRunFilterStateType(any_=[*LIVE, StateType.SCHEDULED])

@@ -278,7 +278,7 @@ def execute(stages: list[str], force: bool = False) -> bool:
     signal.signal(signal.SIGTERM, stop)
     with lock.alone(), server.connected():
         for name in dashboard.bury_dead():
-            print(f"run {name} was killed earlier: now marked Crashed")
+            print(f"run {name} did not say how it ended: now marked Crashed")
         with tags(*dashboard.own_tags()):
             state = pipeline_flow(stages, force, return_state=True)
     if isinstance(state.data, UserError):

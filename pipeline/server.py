@@ -44,10 +44,10 @@ def connected(own: bool = True) -> Iterator[None]:
     it has recorded what it was told last.
     """
     url = PREFECT_API_URL.value()
-    if url and not _answers(url):
+    if url and not answers(url):
         raise UserError(f"PREFECT_API_URL: no Prefect server answers at {url}; start it, or unset")
     if not url:
-        url = LOCAL if _answers(LOCAL) else _Own().url if own else None
+        url = LOCAL if answers(LOCAL) else _Own().url if own else None
     if url is None:
         raise UserError(f"no Prefect server at {LOCAL}: start one with `make dashboard`, or set "
                         "PREFECT_API_URL")  # fmt: skip
@@ -61,10 +61,18 @@ def connected(own: bool = True) -> Iterator[None]:
             leave("stopped; `rdcodec run` goes on from here", 1)
 
 
+def answers(url: str = "", timeout: float = 10.0) -> bool:
+    """Whether a server answers at ``url``, by default the one that we talk to."""
+    try:
+        return httpx.get(f"{url or _address()}/health", timeout=timeout).is_success
+    except httpx.HTTPError:
+        return False
+
+
 def gone() -> bool:
     """Whether the server does not answer, and not within a grace period either."""
     late = time.monotonic() + GRACE_SECONDS
-    while not _answers(_address()):
+    while not answers():
         if time.monotonic() > late:
             return True
         time.sleep(0.5)
@@ -93,13 +101,6 @@ def optional() -> Iterator[None]:
         get_run_logger().warning("The Prefect server was not told: %s", error)
 
 
-def _answers(url: str, timeout: float = 10.0) -> bool:
-    try:
-        return httpx.get(f"{url}/health", timeout=timeout).is_success
-    except httpx.HTTPError:
-        return False
-
-
 class _Own:
     """A server that lives as long as this process, and is started again where somebody ends it."""
 
@@ -116,7 +117,7 @@ class _Own:
         keeper = threading.Thread(target=self._keep, daemon=True)
         keeper.start()
         late = time.monotonic() + STARTUP_SECONDS
-        while not _answers(self.url):
+        while not answers(self.url):
             if not keeper.is_alive():
                 raise RuntimeError(
                     "Prefect's server ended at its start; `prefect server start` tells why"
