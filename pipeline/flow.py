@@ -23,12 +23,14 @@ from pipeline import dashboard, graph, lock, server  # before Prefect, which it 
 from prefect import flow, get_run_logger, tags, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.context import TagsContext
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.types.entrypoint import EntrypointType
+from pydantic import ValidationError
 
 from codec.errors import UserError
 from pipeline.graph import Stage
@@ -289,6 +291,11 @@ def execute(stages: list[str], force: bool = False) -> bool:
 
 def serve(name: str, cron: str | None, interval: float | None) -> None:
     """Offer the flow to the server as a deployment, and run what it is asked for until ended."""
+    if cron is not None:
+        try:
+            CronSchedule(cron=cron)
+        except ValidationError as error:
+            raise UserError(f"--cron: {cron!r}: five fields, such as '0 3 * * *'") from error
     with server.connected(own=False):
         dashboard.bury_dead()
         pipeline_flow.serve(

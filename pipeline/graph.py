@@ -115,7 +115,8 @@ def plan(graph: Sequence[Stage], forced: Iterable[str] = ()) -> dict[str, str]:
         elif stage.changes:
             why[stage.name] = ", ".join(stage.changes)
         elif before:
-            why[stage.name] = f"if its inputs change: after {', '.join(before)}"
+            more = f" and {len(before) - 3} more" if len(before) > 3 else ""
+            why[stage.name] = f"if its inputs change: after {', '.join(before[:3])}{more}"
     return why
 
 

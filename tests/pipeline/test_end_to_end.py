@@ -104,7 +104,7 @@ class TestRecord:
         page = chromium.new_page(viewport={"width": 1400, "height": 1000})
         try:
             page.goto(f"{site}/runs/flow-run/{run}")
-            page.get_by_text("going on").or_(page.get_by_text("Running stage")).first.wait_for()
+            page.get_by_text("Running stage").first.wait_for()
             page.locator("canvas").first.wait_for()
             page.get_by_text("Task Runs", exact=True).click()
             page.get_by_text(re.compile(r"^report-\w+$")).first.wait_for()

@@ -221,6 +221,9 @@ def test_serve_needs_a_server_and_a_schedule_that_makes_sense(project: Path) -> 
     both = toy.rdcodec(project, "serve", "--cron", "0 3 * * *", "--interval", "60")
     assert both.returncode == 2
     assert "--cron and --interval: one of them" in both.stderr
+    never = toy.rdcodec(project, "serve", "--cron", "0 25 * *")
+    assert never.returncode == 2
+    assert "--cron: '0 25 * *': five fields" in never.stderr
     gone = toy.rdcodec(project, "serve", api="http://127.0.0.1:9/api")
     assert gone.returncode == 2
     assert "no Prefect server answers at http://127.0.0.1:9/api" in gone.stderr
