@@ -1,0 +1,56 @@
+"""Every command of rdcodec that the pages give exists, with its options and its parameters."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from pipeline import params
+from pipeline.cli import app
+from tests.conftest import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+ASSIGNMENT = re.compile(r"^\w+=")
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of each command in the page's shell blocks."""
+    lines = "".join(BLOCK.findall(page.read_text())).replace("\\\n", " ").splitlines()
+    found = [shlex.split(line, comments=True) for line in lines]
+    return [
+        words[next((i for i, word in enumerate(words) if not ASSIGNMENT.match(word)), 0) :]
+        for words in found
+        if words
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist(page: Path, tmp_path: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    root = typer.main.get_command(app)
+    for words in commands(page):
+        if words[0] == "make":
+            assert words[1] in targets, words
+        if words[0] != "rdcodec":
+            continue
+        command = root.commands[words[1]]
+        context = command.make_context(words[1], [], resilient_parsing=True)
+        given, _, _ = command.make_parser(context).parse_args(words[2:])
+        if given.get("assignments") or given.get("variants"):
+            shutil.copy(ROOT / "params.yaml", tmp_path)
+            params.change(
+                given.get("assignments") or [],
+                tmp_path / "params.yaml",
+                variants=given.get("variants"),
+            )
+            params.load(tmp_path / "params.yaml")
+
+
+def test_pages_link_to_pages_that_are_there() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
