@@ -36,10 +36,11 @@ RESTARTS = 5
 
 @contextmanager
 def connected(own: bool = True) -> Iterator[None]:
-    """Talk to the server that PREFECT_API_URL names, else to one on this machine's port 4200.
+    """Talk to the server that PREFECT_API_URL names; unset, to one on this machine's port 4200.
 
-    Else to one that is started here and ends with this process: its runs stay in Prefect's
-    database, where a later dashboard finds them. With ``own=False`` that is a UserError.
+    Else, or if PREFECT_API_URL is set to nothing, to one that is started here and ends with this
+    process: its runs stay in Prefect's database, where a later dashboard finds them. With
+    ``own=False`` that is a UserError.
     Prefect would start one by itself, but that one outlives a killed process, and is ended before
     it has recorded what it was told last.
     """
@@ -47,7 +48,8 @@ def connected(own: bool = True) -> Iterator[None]:
     if url and not answers(url):
         raise UserError(f"PREFECT_API_URL: no Prefect server answers at {url}; start it, or unset")
     if not url:
-        url = LOCAL if answers(LOCAL) else _Own().url if own else None
+        alone = os.environ.get("PREFECT_API_URL") == ""
+        url = LOCAL if not alone and answers(LOCAL) else _Own().url if own else None
     if url is None:
         raise UserError(f"no Prefect server at {LOCAL}: start one with `make dashboard`, or set "
                         "PREFECT_API_URL")  # fmt: skip
