@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import Trial, outputs, synthetic
+from tests.faults.projects import outputs, synthetic
+from tests.faults.trial import Trial
 
 pytestmark = pytest.mark.slow
 

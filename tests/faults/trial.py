@@ -1,13 +1,5 @@
-"""Kill a run anywhere, at a random moment, and see what is left: `python -m tests.faults`.
+"""One project that is run, hit, judged, and run again."""
 
-A small graph of stages that write slowly is run by the real flow, by the real `stage.sh` and by
-DVC, and SIGINT, SIGTERM or SIGKILL hits the flow, one process of a running stage, or the Prefect
-server. What must hold after it is in `Trial.judge`.
-"""
-
-import argparse
-import hashlib
-import itertools
 import json
 import os
 import random
@@ -15,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 import uuid
@@ -27,133 +18,11 @@ from pathlib import Path
 import psutil
 import yaml
 
-from tests.project import TINY, Project
+from tests.faults.projects import outputs
+from tests.project import Project
 
 MARK = "RDCODEC_TRIAL"
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-TARGETS = ("flow", "stage", "server", "own server")
 FLOW = "import sys; from pipeline import flow; sys.exit(not flow.execute([]))"
-
-# Results that follow from the inputs alone; folders, single files, and a pool of processes.
-WORK = '''"""work NAME SECONDS OUT DEP...: write slowly what the deps determine."""
-
-import hashlib
-import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
-
-from codec.files import replacing, write_text
-from pipeline.process import die_with_parent
-from pipeline.stage import run
-
-PARTS = 6
-
-
-def part(out: Path, text: str, seconds: float) -> None:
-    with replacing(out) as scratch, scratch.open("w") as file:
-        for line in range(200):
-            file.write(f"{line} {text}\\n")
-            file.flush()
-            time.sleep(seconds / 200)
-
-
-def main(name: str, seconds: str, out: str, *deps: str) -> None:
-    sha = hashlib.sha256(name.encode())
-    for dep in deps:
-        for path in sorted(p for p in [Path(dep), *Path(dep).rglob("*")] if p.is_file()):
-            if ".part" not in path.name:
-                sha.update(path.name.encode() + path.read_bytes())
-    each = float(seconds) / PARTS
-    if "pool" in name:
-        with ProcessPoolExecutor(
-            2, mp_context=get_context("spawn"), initializer=die_with_parent
-        ) as pool:
-            waits = [
-                pool.submit(part, Path(out) / f"{n}.txt", f"{sha.hexdigest()} {n}", 2 * each)
-                for n in range(PARTS)
-            ]
-            for wait in waits:
-                wait.result()
-    else:
-        for n in range(PARTS):
-            part(Path(out) / f"{n}.txt", f"{sha.hexdigest()} {n}", each)
-    write_text(Path("tables") / f"{name}.csv", sha.hexdigest() + "\\n")
-
-
-if __name__ == "__main__":
-    run(main)
-'''
-
-
-def synthetic(folder: Path, seconds: float = 0.6) -> Project:
-    """A project of seven stages: one, four beside each other, one on two of them, one on all."""
-    project = Project(folder)
-    (folder / "pipeline" / "stages" / "work.py").write_text(WORK)
-    (folder / "input.txt").write_text("input\n")
-    needs: dict[str, list[str]] = {
-        "first": ["input.txt"],
-        **{name: ["out/first"] for name in ("a", "b", "pool")},
-        "pair": ["out/a", "out/b"],
-        "last": ["tables"],
-    }
-    stages = {
-        name: {
-            "cmd": f"sh pipeline/stage.sh work {name} {seconds} out/{name} {' '.join(deps)}",
-            "deps": deps,
-            "outs": [f"out/{name}", ("end/" if name == "last" else "tables/") + f"{name}.csv"],
-            "meta": {"cores": 1},
-        }
-        for name, deps in needs.items()
-    }
-    # The last stage depends on a folder that others write into, and writes beside it.
-    stages["last"]["outs"] = ["out/last"]
-    stages["last"]["cmd"] = "sh pipeline/stage.sh last"
-    (folder / "pipeline" / "stages" / "last.py").write_text(
-        "from pathlib import Path\n"
-        "from codec.files import write_text\n"
-        "from pipeline.stage import run\n"
-        "def main() -> None:\n"
-        "    rows = [p.read_text() for p in sorted(Path('tables').glob('*.csv'))]\n"
-        "    write_text('out/last/all.csv', ''.join(rows))\n"
-        "if __name__ == '__main__':\n"
-        "    run(main)\n"
-    )
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
-    (folder / "params.yaml").write_text("{}\n")
-    (folder / ".gitignore").write_text("/out\n/tables\n/.prefect\n__pycache__/\n")
-    return project
-
-
-def tiny(folder: Path) -> Project:
-    """The real pipeline with the parameters of the end-to-end test."""
-    project = Project(folder)
-    project.set(*TINY)
-    return project
-
-
-def outputs(folder: Path) -> dict[str, str]:
-    """SHA-256 of every finished file of every stage, by path; volatile tables are left out."""
-    declared = (
-        yaml.safe_load((folder / "dvc.lock").read_text()).get("stages", {})
-        if ((folder / "dvc.lock").exists())
-        else {}
-    )
-    tops = {
-        "out",
-        "tables",
-        *(
-            Path(out["path"]).parts[0]
-            for stage in declared.values()
-            for out in stage.get("outs", [])
-        ),
-    }
-    found = {}
-    for top in sorted(tops):
-        for path in sorted((folder / top).rglob("*")):
-            if path.is_file() and ".part" not in path.name and path.name != ".gitignore":
-                found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
 
 
 def free_port() -> int:
@@ -360,13 +229,10 @@ class Trial:
         changed = set(json.loads(done.stdout))
         for stage, entry in now.items():
             whole = all(
-                any(name == out["path"] or name.startswith(out["path"] + "/") for name in here)
-                and all(
-                    name in here
-                    for name in self.reference
-                    if name == out["path"] or name.startswith(out["path"] + "/")
-                )
+                name in here
                 for out in entry.get("outs", [])
+                for name in self.reference
+                if name == out["path"] or name.startswith(out["path"] + "/")
             )
             if not whole and stage not in changed:
                 self.faults.append(f"dvc status calls {stage} unchanged, and outs are missing")
@@ -385,8 +251,10 @@ class Trial:
             self.faults.append(f"the rerun ended with {status}")
             self.faults += log[-8:]
             return "failed"
-        if outputs(self.folder) != self.reference:
-            self.faults.append("the rerun's results differ")
+        here = outputs(self.folder)
+        if here != self.reference:
+            names = dict(here.items() ^ self.reference.items())
+            self.faults.append(f"the rerun's results differ: {', '.join(sorted(names)[:8])}")
         parts = [str(p.relative_to(self.folder)) for p in self.folder.rglob(".*.part*")]
         if parts:
             self.faults.append(f"left over: {', '.join(parts)}")
@@ -423,58 +291,3 @@ def _answers(url: str) -> bool:
 def _name(pid: int) -> str:
     words = psutil.Process(pid).cmdline()
     return " ".join(Path(word).name if "/" in word else word for word in words[:8])[:70]
-
-
-def undisturbed(build: Callable[[Path], Project], folder: Path) -> tuple[dict[str, str], float]:
-    """The results of a run that nothing hits, and its seconds."""
-    trial = Trial(build(folder), {})
-    started = time.monotonic()
-    flow = trial.start()
-    if flow.wait(600):
-        raise RuntimeError((folder / ".prefect.log").read_text()[-3000:])
-    return outputs(folder), time.monotonic() - started
-
-
-def trials(
-    build: Callable[[Path], Project], count: int, seed: int, folder: Path, say: Callable = print,
-    kinds: list | None = None, limit: float = 120, first: int = 0,
-) -> list[Outcome]:  # fmt: skip
-    """``count`` trials over all targets and signals in turn, at moments drawn from ``seed``."""
-    random.seed(seed)
-    (folder / "reference").mkdir(parents=True)
-    reference, seconds = undisturbed(build, folder / "reference")
-    say(f"undisturbed: {seconds:.1f} s, {len(reference)} files")
-    kinds = kinds or list(itertools.product(TARGETS, SIGNALS))
-    done = []
-    for number in range(first, first + count):
-        target, how = kinds[number % len(kinds)]
-        place = folder / f"trial-{number}"
-        place.mkdir()
-        trial = Trial(build(place), reference, limit)
-        # Where a server is there before, nobody waits for one to start.
-        share = 0.4 if target == "server" else 0.85
-        outcome = trial.hit(target, how, random.uniform(0, share * seconds))
-        say(f"{number + 1:3} {outcome}")
-        done.append(outcome)
-    return done
-
-
-if __name__ == "__main__":
-    words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("--trials", type=int, default=30)
-    words.add_argument("--first", type=int, default=0, help="number of the first trial")
-    words.add_argument("--seed", type=int, default=0)
-    words.add_argument("--real", action="store_true", help="the real pipeline, tiny")
-    words.add_argument("--target", choices=TARGETS)
-    words.add_argument("--keep", type=Path, help="a folder for the projects")
-    given = words.parse_args()
-    chosen = [k for k in itertools.product(TARGETS, SIGNALS) if given.target in (None, k[0])]
-    with tempfile.TemporaryDirectory() as scratch:
-        found = trials(
-            tiny if given.real else synthetic, given.trials, given.seed,
-            given.keep or Path(scratch), lambda line: print(line, flush=True), chosen,
-            600 if given.real else 120, given.first,
-        )  # fmt: skip
-    bad = [outcome for outcome in found if outcome.faults]
-    print(f"{len(found)} trials, {len(found) - len(bad)} without fault")
-    sys.exit(bool(bad))
