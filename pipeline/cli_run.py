@@ -41,7 +41,7 @@ def run(
     ] = False,
 ) -> None:
     """Run the pipeline of dvc.yaml: what changed, and what depends on it."""
-    from pipeline import graph, lock, params
+    from pipeline import lock, params
 
     names = stages or []
     if dry_run and (assignments or variants):
@@ -53,8 +53,6 @@ def run(
         if dry_run:
             _say_plan(names, force)
             return
-        if names:
-            graph.named(graph.stages(), names)  # before a server is started
         from pipeline import flow
 
         try:

@@ -188,7 +188,7 @@ def pipeline_flow(
             settings.change([f"{key}={json.dumps(value)}" for key, value in params.items()])
             settings.check_paths(settings.load())
         dashboard.sign(flow_run.id)
-        whole = graph.stages()
+        whole = _read or graph.stages()
         chosen = graph.selected(whole, stages)
         run = Run(forced=graph.named(whole, stages) if force else set())
         return _run(run, chosen)
@@ -271,14 +271,24 @@ def _summed_up(states: dict[str, State[Any]], cancelled: bool) -> State[Any]:
     return Completed(message=message)
 
 
+# The graph, where `execute` has read it for the run that it starts.
+_read: list[Stage] = []
+
+
 def execute(stages: list[str], force: bool = False) -> bool:
-    """Run the flow here and now; True if every stage that it had is up to date at its end."""
+    """Run the flow here and now; True if every stage that it had is up to date at its end.
+
+    Raises UserError where there is no such stage.
+    """
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
-    with lock.alone(), server.connected():
+    with lock.alone(), server.connected() as ready:
+        _read[:] = graph.stages()
+        graph.named(_read, stages)
+        ready()
         for name in dashboard.bury_dead():
             print(f"run {name} did not say how it ended: now marked Crashed")
         with tags(*dashboard.own_tags()):

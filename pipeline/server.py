@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -35,7 +35,7 @@ RESTARTS = 5
 
 
 @contextmanager
-def connected(own: bool = True) -> Iterator[None]:
+def connected(own: bool = True) -> Iterator[Callable[[], None]]:
     """Talk to the server that PREFECT_API_URL names; unset, to one on this machine's port 4200.
 
     Else, or if PREFECT_API_URL is set to nothing, to one that is started here and ends with this
@@ -43,20 +43,27 @@ def connected(own: bool = True) -> Iterator[None]:
     ``own=False`` that is a UserError.
     Prefect would start one by itself, but that one outlives a killed process, and is ended before
     it has recorded what it was told last.
+
+    Yields a function that waits until the server answers, for after what needs none.
     """
     url = PREFECT_API_URL.value()
     if url and not answers(url):
         raise UserError(f"PREFECT_API_URL: no Prefect server answers at {url}; start it, or unset")
+    started = None
     if not url:
         alone = os.environ.get("PREFECT_API_URL") == ""
-        url = LOCAL if not alone and answers(LOCAL) else _Own().url if own else None
+        if not alone and answers(LOCAL):
+            url = LOCAL
+        elif own:
+            started = _Own()
+            url = started.url
     if url is None:
         raise UserError(f"no Prefect server at {LOCAL}: start one with `make dashboard`, or set "
                         "PREFECT_API_URL")  # fmt: skip
     EventsWorker.set_client_override(PrefectEventsClient, reconnection_attempts=EVENTS_SECONDS)
     with temporary_settings({PREFECT_API_URL: url}):
         try:
-            yield
+            yield started.wait if started else lambda: None
         except httpx.TransportError:
             if not gone():
                 raise
@@ -116,11 +123,14 @@ class _Own:
         # At the very end of this process: Prefect's own threads send until then.
         atexit.register(self._stop)
         # It lives as long as the process: to Linux, the parent is the thread that starts a server.
-        keeper = threading.Thread(target=self._keep, daemon=True)
-        keeper.start()
+        self.keeper = threading.Thread(target=self._keep, daemon=True)
+        self.keeper.start()
+
+    def wait(self) -> None:
+        """Until it answers."""
         late = time.monotonic() + STARTUP_SECONDS
         while not answers(self.url):
-            if not keeper.is_alive():
+            if not self.keeper.is_alive():
                 raise RuntimeError(
                     "Prefect's server ended at its start; `prefect server start` tells why"
                 )
