@@ -53,10 +53,20 @@ def table(name: str) -> str:
     return f"end/{name}.csv" if name == "last" else f"tables/{name}.csv"
 
 
+# A stage of each kind is enough.
+FEW = [
+    "models={low: {beta: 1.0}}",
+    "layers={}",
+    "opus.bitrates=[6, 24]",
+    "coders={}",
+    "corpus.synthetic.test_clips=4",
+]
+
+
 def tiny(folder: Path) -> Project:
-    """The real pipeline with the parameters of the end-to-end test."""
+    """The real pipeline with the parameters of the end-to-end test, and fewer points."""
     project = Project(folder)
-    project.set(*TINY)
+    project.set(*TINY, *FEW)
     return project
 
 

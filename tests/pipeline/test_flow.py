@@ -74,6 +74,18 @@ def states(api: str, run: str) -> dict[str, str]:
     }
 
 
+def begun(api: str, process: "subprocess.Popen[str]") -> str:
+    """The flow run of a process, once one of its tasks runs."""
+
+    def running() -> str | None:
+        for run in toy.flow_runs(api):
+            if f"pid:{process.pid}" in run["tags"]:
+                return run["id"] if "Running" in states(api, run["id"]).values() else None
+        return None
+
+    return toy.wait_for(running, 120)
+
+
 @pytest.mark.slow
 def test_a_run_tells_all_that_it_does(project: Path, api: str) -> None:
     plan = toy.rdcodec(project, "run", "--dry-run", "b")
@@ -133,14 +145,7 @@ def test_a_killed_run_is_marked_crashed_at_the_next_start(tmp_path: Path, api: s
         cwd=folder, env=toy.environment(folder, api), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
-
-    def running() -> str | None:
-        first = toy.flow_runs(api)[0]
-        tagged = f"pid:{run.pid}" in first["tags"]
-        begun = tagged and "Running" in states(api, first["id"]).values()
-        return first["id"] if begun else None
-
-    number = toy.wait_for(running, 120)
+    number = begun(api, run)
     busy = toy.rdcodec(folder, "run", api=api)
     assert busy.returncode == 2
     assert f"another run (process {run.pid}) is at work in this folder" in busy.stderr
@@ -151,6 +156,25 @@ def test_a_killed_run_is_marked_crashed_at_the_next_start(tmp_path: Path, api: s
     done = toy.rdcodec(folder, "run", api=api)
     assert "did not say how it ended: now marked Crashed" in done.stdout, done.stderr
     assert httpx.get(f"{api}/flow_runs/{number}").json()["state"]["type"] == "CRASHED"
+    assert states(api, number) == {"a": "Crashed"}
+
+
+@pytest.mark.slow
+def test_cancel_in_the_dashboard_stops_a_run(tmp_path: Path, api: str) -> None:
+    folder = toy.make(tmp_path / "toy", 'stages: {a: {cmd: "sleep 302", outs: [a.txt]}}\n')
+    run = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "run"],
+        cwd=folder, env=toy.environment(folder, api), stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    number = begun(api, run)
+    # What the button sends.
+    body = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    httpx.post(f"{api}/flow_runs/{number}/set_state", json=body).raise_for_status()
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert "0 stages run, 0 unchanged, 1 not run: the run was cancelled" in said
+    assert httpx.get(f"{api}/flow_runs/{number}").json()["state"]["type"] == "CANCELLED"
     assert states(api, number) == {"a": "Crashed"}
 
 
