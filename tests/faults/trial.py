@@ -4,14 +4,11 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 import uuid
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +16,11 @@ import psutil
 import yaml
 
 from tests.faults.projects import outputs
+from tests.pipeline import toy
 from tests.project import Project
 
 MARK = "RDCODEC_TRIAL"
 FLOW = "import sys; from pipeline import flow; sys.exit(not flow.execute([]))"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def marked(mark: str) -> list[psutil.Process]:
@@ -97,39 +89,16 @@ class Trial:
             start_new_session=True, preexec_fn=_interruptible,
         )  # fmt: skip
 
-    @contextmanager
-    def server(self):
-        """A Prefect server on a free port: its process and its API's address."""
-        port = free_port()
-        environment = self.environment() | {
-            "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api"
-        }
-        environment.pop("PREFECT_API_URL")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
-            cwd=self.folder, env=environment, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True, preexec_fn=_interruptible,
-        )  # fmt: skip
-        try:
-            api = f"http://127.0.0.1:{port}/api"
-            wait_for(lambda: _answers(f"{api}/health"), 120, "the Prefect server")
-            yield process, api
-        finally:
-            if process.poll() is None:
-                process.terminate()
-            process.wait(30)
-
     def hit(self, target: str, how: signal.Signals, after: float, busy: bool = False) -> Outcome:
         """Run, hit ``target`` after ``after`` seconds, judge, run again.
 
         "server" is one that was there before the run, "own server" one that the run started.
-
         The seconds count from the start of the flow, or if ``busy`` of its first stage.
         """
         self.busy = busy
         if target == "server":
-            with self.server() as (server, self.api):
-                hit, ended = self._hit(self.start(), lambda: [server], how, after)
+            with toy.server(self.folder, self.environment()) as self.api:
+                hit, ended = self._hit(self.start(), self.serving, how, after)
             self.api = ""
         else:
             flow = self.start()
@@ -179,7 +148,7 @@ class Trial:
         return self._with("pipeline.stages", " repro ", "multiprocessing.spawn")
 
     def serving(self) -> list[psutil.Process]:
-        """The server that the run has started."""
+        """The Prefect server."""
         return self._with("prefect server start")
 
     def _with(self, *names: str) -> list[psutil.Process]:
@@ -204,7 +173,7 @@ class Trial:
     def judge(self) -> None:
         """Note what is wrong: orphans, half-written files, lost results, a lying status."""
         try:
-            wait_for(lambda: not marked(self.mark), 15, "")
+            toy.wait_for(lambda: not marked(self.mark), 15)
         except TimeoutError:
             for process in marked(self.mark):
                 self.faults.append(f"orphan: {_name(process.pid)}")
@@ -262,30 +231,13 @@ class Trial:
         if status_now.stdout.strip() != "{}":
             self.faults.append(f"dvc status after the rerun: {status_now.stdout.strip()}")
         try:
-            wait_for(lambda: not marked(self.mark), 15, "")
+            toy.wait_for(lambda: not marked(self.mark), 15)
         except TimeoutError:
             self.faults.append("orphans of the rerun")
             for process in marked(self.mark):
                 process.kill()
         said = [line for line in log if "stages run" in line]
         return said[-1].strip() if said else "?"
-
-
-def wait_for(holds: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait until ``holds``; TimeoutError after ``seconds``."""
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            raise TimeoutError(what)
-        time.sleep(0.05)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=1):
-            return True
-    except OSError:
-        return False
 
 
 def _name(pid: int) -> str:

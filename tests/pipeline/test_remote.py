@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.faults import outputs, synthetic
+from tests.faults.projects import outputs, synthetic
 from tests.project import Project
 
 

@@ -74,8 +74,11 @@ def rdcodec(folder: Path, *words: str, api: str = "") -> "subprocess.CompletedPr
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """A Prefect server with its dashboard on a free port; yields the API's address."""
+def server(folder: Path, variables: dict[str, str] | None = None) -> Iterator[str]:
+    """A Prefect server with its dashboard on a free port; yields the API's address.
+
+    ``variables`` is its environment, by default the project's.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -83,7 +86,7 @@ def server(folder: Path) -> Iterator[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1",
          "--port", str(port)],
-        env={**environment(folder), "PREFECT_SERVER_UI_API_URL": api,
+        env={**(variables or environment(folder)), "PREFECT_SERVER_UI_API_URL": api,
              "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
@@ -103,11 +106,12 @@ def _healthy(api: str) -> bool:
 
 
 def wait_for(condition, seconds: float):
-    """What ``condition`` gives, once that is something."""
+    """What ``condition`` gives, once that is something; TimeoutError after ``seconds``."""
     late = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < late, "waited in vain"
-        time.sleep(0.2)
+        if time.monotonic() > late:
+            raise TimeoutError(f"nothing for {seconds:g} s")
+        time.sleep(0.1)
     return found
 
 
