@@ -48,7 +48,7 @@ def run(
         raise UserError("--dry-run changes nothing: leave out --set and --variant")
     with nullcontext() if dry_run else lock.alone():
         if assignments or variants:
-            params.change(assignments or [], variants=variants)
+            params.change(assignments or [], variants=variants or [])
         params.check_paths(params.load())
         if dry_run:
             _say_plan(names, force)

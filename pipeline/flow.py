@@ -6,7 +6,6 @@ independent stages side by side, streams their logs and keeps the record.
 
 import contextlib
 import functools
-import json
 import os
 import signal
 import subprocess
@@ -15,9 +14,10 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pipeline import dashboard, graph, lock, server  # before Prefect, which it sets up
+from pipeline import params as settings
 
 # isort: split
 from prefect import flow, get_run_logger, tags, task
@@ -30,7 +30,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.types.entrypoint import EntrypointType
-from pydantic import ValidationError
+from pydantic import ValidationError, WithJsonSchema
 
 from codec.errors import UserError
 from pipeline.graph import Stage
@@ -168,24 +168,26 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "VIRTUAL_ENV": sys.prefix, "PYTHONUNBUFFERED": "1"}
 
 
+# The dashboard makes a form of it.
+Patch = Annotated[dict[str, Any], WithJsonSchema(settings.schema())]
+
+
 @flow(name=dashboard.FLOW, flow_run_name=dashboard.revision, task_runner=RUNNER)
 def pipeline_flow(
     stages: list[str] = [],  # noqa: B006
     force: bool = False,
-    params: dict[str, Any] = {},  # noqa: B006
+    params: Patch = {},  # noqa: B006
 ) -> State[Any]:
     """Run dvc.yaml: a task per stage, each after those that it needs.
 
     Args:
         stages: Stages or groups such as `train`, which are run with what they need; empty: all.
         force: Run these stages even where nothing changed.
-        params: Keys of params.yaml and their new values, such as {"train.steps": 400}.
+        params: New values for params.yaml, such as {"train": {"steps": 400}}.
     """
     with lock.alone():
         if params:
-            from pipeline import params as settings
-
-            settings.change([f"{key}={json.dumps(value)}" for key, value in params.items()])
+            settings.change(patch=params)
             settings.check_paths(settings.load())
         dashboard.sign(flow_run.id)
         whole = _read or graph.stages()

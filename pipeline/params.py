@@ -2,8 +2,10 @@
 
 import io
 import re
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -441,15 +443,45 @@ def _say(error: ValidationError) -> str:
     return f"{key}: {message}" if key else message
 
 
-def change(assignments: list[str], path: Path = FILE, variants: list[str] | None = None) -> None:
-    """Change params.yaml by named variants, then set keys given as ``key.of.it=value``.
+def schema() -> dict[str, Any]:
+    """JSON Schema of a patch to params.yaml: any of its keys, with what each may be, no references.
+
+    It is what a form that asks for new values needs to know.
+    """
+    whole = Params.model_json_schema()
+
+    def opened(node: Any) -> Any:
+        if isinstance(node, list):
+            return [opened(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            return opened(whole["$defs"][node["$ref"].rpartition("/")[2]])
+        if node.get("type") == "boolean":
+            return {"enum": [True, False]}  # a box to tick would say False where nobody touched it
+        left = {key: opened(node[key]) for key in node if key not in ("$defs", "required", "title")}
+        for key, value in left.get("properties", {}).items():
+            value["title"] = key  # as it stands in params.yaml
+        return left
+
+    return dict(opened(whole))
+
+
+def change(
+    assignments: Sequence[str] = (),
+    path: Path = FILE,
+    variants: Sequence[str] = (),
+    patch: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Change params.yaml by named variants, a patch of their form, then ``key.of.it=value``.
 
     Comments and order stay. Values are YAML. A key that does not exist yet is an error, except a
     new model or a field of ``codec``. Nothing is written unless all of the result is valid.
     """
     tree = _read(path)
-    for variant in variants or []:
+    for variant in variants:
         _merge(tree, _plain(_read(_variant(variant))))
+    _merge(tree, patch)
     for assignment in assignments:
         _assign(tree, assignment)
     _validated(tree, path)
@@ -476,7 +508,7 @@ def _variant(name: str) -> Path:
     return path
 
 
-def _merge(tree: Any, patch: dict[str, Any]) -> None:
+def _merge(tree: Any, patch: Mapping[str, Any]) -> None:
     """Merge ``patch`` into ``tree`` as JSON Merge Patch does (RFC 7386): null deletes a key."""
     for key, value in patch.items():
         if value is None:

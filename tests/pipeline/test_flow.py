@@ -178,40 +178,79 @@ def test_cancel_in_the_dashboard_stops_a_run(tmp_path: Path, api: str) -> None:
     assert states(api, number) == {"a": "Crashed"}
 
 
-@pytest.mark.slow
-def test_a_served_run_takes_parameters(project: Path, api: str) -> None:
-    served = subprocess.Popen(
+@pytest.fixture
+def served(project: Path, api: str) -> Iterator[dict]:
+    """The deployment of `rdcodec serve`."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", "serve", "--interval", "86400"],
         cwd=project, env=toy.environment(project, api), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
+
+    def deployed() -> dict | None:
+        answer = httpx.get(f"{api}/deployments/name/rdcodec/rdcodec", timeout=30)
+        return answer.json() if answer.is_success else None
+
     try:
-
-        def deployed() -> dict | None:
-            answer = httpx.get(f"{api}/deployments/name/rdcodec/rdcodec", timeout=30)
-            return answer.json() if answer.is_success else None
-
-        found = toy.wait_for(deployed, 120)
-        assert found["schedules"][0]["schedule"]["interval"] == 86400
-        form = found["parameter_openapi_schema"]["properties"]
-        assert set(form) == {"stages", "force", "params"}
-        assert form["stages"]["items"] == {"type": "string"}
-        body = {"parameters": {"stages": ["a"], "params": {"seed": 7}}}
-        run = httpx.post(f"{api}/deployments/{found['id']}/create_flow_run", json=body).json()
-
-        def ended() -> dict | None:
-            state = httpx.get(f"{api}/flow_runs/{run['id']}", timeout=30).json()
-            return state if state["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED") else None
-
-        state = toy.wait_for(ended, 180)
-        assert state["state"]["message"] == "1 stages run, 0 unchanged"
-        assert state["name"].endswith("-dirty")
-        assert "\nseed: 7 " in (project / "params.yaml").read_text()
-        assert states(api, run["id"]) == {"a": "Completed"}
+        yield toy.wait_for(deployed, 120)
     finally:
-        served.send_signal(signal.SIGINT)
-        served.wait(timeout=60)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
         subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=project, check=True)
+
+
+def ended(api: str, run: str) -> dict:
+    """A flow run, once it has come to an end."""
+
+    def found() -> dict | None:
+        state = httpx.get(f"{api}/flow_runs/{run}", timeout=30).json()
+        return state if state["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED") else None
+
+    return toy.wait_for(found, 180)
+
+
+def changed(project: Path) -> list[str]:
+    """The lines that params.yaml has gained since the last commit, without comments."""
+    told = subprocess.run(
+        ["git", "diff", "-U0", "params.yaml"], cwd=project, capture_output=True, text=True
+    ).stdout
+    lines = [line.partition("#")[0].rstrip() for line in told.splitlines()]
+    return [line for line in lines if line.startswith("+") and line[1] != "+"]
+
+
+@pytest.mark.slow
+def test_a_served_run_takes_parameters(project: Path, api: str, served: dict) -> None:
+    assert served["schedules"][0]["schedule"]["interval"] == 86400
+    form = served["parameter_openapi_schema"]["properties"]
+    assert set(form) == {"stages", "force", "params"}
+    assert form["stages"]["items"] == {"type": "string"}
+    body = {"parameters": {"stages": ["a"], "params": {"seed": 7, "train": {"steps": 3}}}}
+    run = httpx.post(f"{api}/deployments/{served['id']}/create_flow_run", json=body).json()
+    state = ended(api, run["id"])
+    assert state["state"]["message"] == "1 stages run, 0 unchanged"
+    assert state["name"].endswith("-dirty")
+    assert changed(project) == ["+seed: 7", "+  steps: 3"]
+    assert states(api, run["id"]) == {"a": "Completed"}
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_dashboard_s_form_changes_what_was_filled_in(
+    project: Path, api: str, served: dict, chromium
+) -> None:
+    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+    try:
+        page.goto(f"{api.removesuffix('/api')}/deployments/deployment/{served['id']}/run")
+        page.get_by_text("How training steps are made.").wait_for()
+        seed = page.locator(".schema-form-property", has_text="seed (Optional)").last
+        seed.locator("input").fill("8")
+        with page.expect_response("**/create_flow_run") as answer:
+            page.get_by_role("button", name="Submit").click()
+        run = answer.value.json()["id"]
+    finally:
+        page.close()
+    assert ended(api, run)["state"]["type"] == "COMPLETED"
+    assert changed(project) == ["+seed: 8"]
 
 
 @pytest.mark.slow

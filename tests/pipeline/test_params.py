@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -166,3 +167,21 @@ def test_a_variant_may_be_a_file_and_delete_models(file: Path, tmp_path: Path) -
     assert set(found.layers) == set(before.layers) - {"rvq-q2"}
     with pytest.raises(UserError, match="--variant nothing: there are adversarial, "):
         params.change([], file, ["nothing"])
+
+
+def test_the_schema_of_a_patch_asks_for_nothing_and_refuses_what_is_wrong(file: Path) -> None:
+    schema = params.schema()
+    assert "$ref" not in str(schema)
+    jsonschema.validate({}, schema)
+    patch = {"train": {"steps": 3}, "opus": {"settings": {"vbr": False}}, "seed": 4}
+    jsonschema.validate(patch, schema)
+    for wrong in ({"sed": 4}, {"train": {"steps": 0}}, {"opus": {"settings": {"vbr": "no"}}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
+    before = params.load(file)
+    params.change(path=file, patch=patch)
+    found = params.load(file)
+    assert (found.seed, found.train.steps, found.opus.settings.vbr) == (4, 3, False)
+    assert found.opus.bitrates == before.opus.bitrates
+    with pytest.raises(UserError, match=r"train\.steps: .* not 0"):
+        params.change(path=file, patch={"train": {"steps": 0}})
