@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,15 @@ RESIDUAL = CodecConfig.model_validate(
     | {"channels": 2, "quantizer": "residual", "codebooks": 3, "codebook_size": 16}
 )
 CONFIGS = {"spectral": SPECTRAL, "waveform": WAVEFORM, "residual": RESIDUAL}
+
+
+def pytest_configure() -> None:
+    """Let tests that send Ctrl-C work where a shell has put pytest into the background, too.
+
+    Such a shell has Ctrl-C ignored, and every process started from there would inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def tiny_codec(config: CodecConfig = SPECTRAL, seed: int = 0) -> AudioCodec:

@@ -45,7 +45,7 @@ def test_commands_exist(page: Path, tmp_path: Path) -> None:
             params.change(
                 given.get("assignments") or [],
                 tmp_path / "params.yaml",
-                variants=given.get("variants"),
+                variants=given.get("variants") or [],
             )
             params.load(tmp_path / "params.yaml")
 

@@ -71,6 +71,7 @@ def states(api: str, run: str) -> dict[str, str]:
     return {
         task["name"].rpartition("-")[0]: task["state"]["name"]
         for task in toy.of_run(api, "task_runs", run)
+        if task["state"]  # a task run is recorded a moment before its first state
     }
 
 
