@@ -22,6 +22,7 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
@@ -80,8 +81,6 @@ def sign(run: UUID) -> None:
 
 def cancelling(run: UUID) -> bool:
     """Whether somebody asked for an end of this run in the dashboard."""
-    if not server.answers():  # no dashboard, no request; Prefect would try for a minute
-        return False
     with get_client(sync_client=True) as client:
         state = client.read_flow_run(run).state
     return state is not None and (state.is_cancelling() or state.is_cancelled())
@@ -146,6 +145,32 @@ def task_runs(
         found += page
         if len(page) < PAGE_SIZE:
             return found
+
+
+class Progress:
+    """A bar beside each task of a flow run: which share of its work the stage has counted."""
+
+    def __init__(self, run: UUID) -> None:
+        self.run = run
+        self.bars: dict[UUID, tuple[UUID, float]] = {}
+        """Artifact, and what it shows, by task run."""
+
+    def show(self, task: UUID, stage: str, share: float) -> None:
+        """Draw the bar of a task, or move it; ``share`` is from 0 to 1."""
+        percent = round(100 * share, 1)
+        artifact, shown = self.bars.get(task, (None, None))
+        if percent == shown:
+            return
+        with get_client(sync_client=True) as client:
+            if artifact is None:
+                bar = ArtifactCreate(
+                    type="progress", data=percent, description=stage,
+                    flow_run_id=self.run, task_run_id=task,
+                )  # fmt: skip
+                artifact = client.create_artifact(bar).id
+            else:
+                client.update_artifact(artifact, ArtifactUpdate(data=percent))
+        self.bars[task] = artifact, percent
 
 
 def settle(run: UUID, states: Mapping[UUID, State[Any]]) -> None:

@@ -26,7 +26,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.context import TagsContext
 from prefect.futures import PrefectFuture, wait
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.types.entrypoint import EntrypointType
@@ -36,6 +36,7 @@ from codec.errors import UserError
 from pipeline.graph import Stage
 from pipeline.process import die_with_parent
 from pipeline.resources import Machine
+from pipeline.stage import counted
 
 CACHED, RESTORED, TIMED_OUT = "Cached", "Restored", "TimedOut"
 POLL_SECONDS = 5.0
@@ -64,6 +65,8 @@ class Run:
     changed: set[str] = field(default_factory=set)
     """Stages whose outs this run has made or restored."""
     processes: set["subprocess.Popen[str]"] = field(default_factory=set)
+    progress: dict[str, float] = field(default_factory=dict)
+    """The share of its work that a stage has counted, from 0 to 1."""
     stopping: bool = False
 
     def stage(self, stage: Stage) -> State[Any]:
@@ -112,6 +115,8 @@ class Run:
             for line in process.stdout:
                 ended.unchanged |= "didn't change, skipping" in line
                 ended.restored |= "is cached - skipping run" in line
+                if (share := counted(line)) is not None:
+                    self.progress[stage.name] = share
                 if line.strip():
                     logger.info(line.rstrip())
             ended.status = process.wait()
@@ -185,6 +190,8 @@ def pipeline_flow(
         force: Run these stages even where nothing changed.
         params: New values for params.yaml, such as {"train": {"steps": 400}}.
     """
+    if deployment.id:  # a process that `rdcodec serve`, or a worker, has started for this run
+        die_with_parent()
     with lock.alone():
         if params:
             settings.change(patch=params)
@@ -212,9 +219,17 @@ def _run(run: Run, chosen: list[Stage]) -> State[Any]:
             # With the run's tags, each task would ask the server for its limit of such tasks.
             with TagsContext():
                 futures[stage.name] = work.submit(stage, wait_for=needed)
-        while wait(list(futures.values()), timeout=POLL_SECONDS).not_done:
-            if dashboard.cancelling(flow_run.id):
-                run.stop()
+        progress = dashboard.Progress(flow_run.id)
+        busy = True
+        while busy:
+            busy = bool(wait(list(futures.values()), timeout=POLL_SECONDS).not_done)
+            if not server.answers():  # no dashboard; Prefect would try for a minute
+                continue
+            with server.optional():
+                for name, share in dict(run.progress).items():
+                    progress.show(futures[name].task_run_id, name, share)
+                if busy and dashboard.cancelling(flow_run.id):
+                    run.stop()
         cancelled = run.stopping
     finally:
         run.stop()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -13,6 +14,8 @@ from pipeline.process import die_with_parent
 
 T = TypeVar("T")
 log = logging.getLogger("rdcodec")
+# How stages count aloud: "neural-b050: 26 of 52", "step 100 of 400: total 0.61, ...".
+COUNT = re.compile(r"(?:\S+:|step) (\d+) of (\d+)\b")
 
 
 def run(main: Callable[..., None]) -> None:
@@ -42,3 +45,9 @@ def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
         yield item
         if number == total or number % max(1, total // 10) == 0:
             log.info("%s: %d of %d", what, number, total)
+
+
+def counted(line: str) -> float | None:
+    """The share that is done, from 0 to 1, where a line of a stage's log counts its work."""
+    found = COUNT.match(line)
+    return int(found[1]) / int(found[2]) if found and int(found[2]) else None

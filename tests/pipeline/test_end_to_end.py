@@ -87,7 +87,11 @@ class TestRecord:
         }
         locked = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]
         assert shown == dict.fromkeys(locked, "COMPLETED")
-        artifacts = {x["key"]: x["data"] for x in toy.of_run(api, "artifacts", run["id"])}
+        found = toy.of_run(api, "artifacts", run["id"])
+        bars = {x["description"]: x["data"] for x in found if x["type"] == "progress"}
+        assert {"prepare", "train@low", "compress@low", "score@low", "anchor@24"} <= set(bars)
+        assert set(bars.values()) == {100}
+        artifacts = {x["key"]: x["data"] for x in found if x["type"] != "progress"}
         assert set(artifacts) == {"headline", "curve", "report", "losses"}
         assert artifacts["headline"] == " ".join(project.summary()["headline"])
         assert {row["point"] for row in json.loads(artifacts["curve"])} == set(

@@ -1,20 +1,22 @@
 """rdcodec run and rdcodec serve on a small project, with a server of its own."""
 
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from codec.errors import UserError
 from pipeline import graph
 from pipeline.graph import Meta, Stage
+from pipeline.stage import counted
 from tests.pipeline import toy
 
 
@@ -56,6 +58,13 @@ def test_a_wrong_meta_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         graph.stages()
 
 
+def test_lines_that_count_are_progress() -> None:
+    assert counted("neural-b050: 13 of 52") == 0.25
+    assert counted("step 50 of 400: total 0.61, 7 kbps") == 0.125
+    assert counted("nothing became worse (3 of 4 values compared)") is None
+    assert counted("empty: 0 of 0") is None
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy.make(tmp_path_factory.mktemp("toy"))
@@ -87,6 +96,16 @@ def begun(api: str, process: "subprocess.Popen[str]") -> str:
     return toy.wait_for(running, 120)
 
 
+def at_work_in(folder: Path) -> list[psutil.Process]:
+    """The processes whose working folder is this one."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
 @pytest.mark.slow
 def test_a_run_tells_all_that_it_does(project: Path, api: str) -> None:
     plan = toy.rdcodec(project, "run", "--dry-run", "b")
@@ -108,8 +127,11 @@ def test_a_run_tells_all_that_it_does(project: Path, api: str) -> None:
     assert states(api, run["id"]) == {
         "a": "Cached", "b@x": "Cached", "b@y": "Cached", "train": "Completed", "join": "Completed",
     }  # fmt: skip
-    losses = [x for x in toy.of_run(api, "artifacts", run["id"]) if x["key"] == "losses"]
-    assert '"step": 50, "total": 0.75' in losses[0]["data"]
+    artifacts = toy.of_run(api, "artifacts", run["id"])
+    losses = [x["data"] for x in artifacts if x["key"] == "losses"]
+    assert '"step": 50, "total": 0.75' in losses[0]
+    bars = [(x["description"], x["data"]) for x in artifacts if x["type"] == "progress"]
+    assert bars == [("train", 50.0)]
     done = toy.rdcodec(project, "run", "b@x", "--force", api=api)
     assert "1 stages run, 1 unchanged" in done.stdout, done.stderr
     logs = [x["message"] for x in toy.of_run(api, "logs", toy.flow_runs(api)[0]["id"])]
@@ -179,25 +201,33 @@ def test_cancel_in_the_dashboard_stops_a_run(tmp_path: Path, api: str) -> None:
     assert states(api, number) == {"a": "Crashed"}
 
 
-@pytest.fixture
-def served(project: Path, api: str) -> Iterator[dict]:
-    """The deployment of `rdcodec serve`."""
+@contextmanager
+def serving(
+    folder: Path, api: str, *words: str
+) -> Iterator[tuple["subprocess.Popen[bytes]", dict]]:
+    """`rdcodec serve`, and its deployment, which is named after the folder."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", "serve", "--interval", "86400"],
-        cwd=project, env=toy.environment(project, api), stdout=subprocess.DEVNULL,
+        [sys.executable, "-m", "pipeline.cli", "serve", "--name", folder.name, *words],
+        cwd=folder, env=toy.environment(folder, api), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
     def deployed() -> dict | None:
-        answer = httpx.get(f"{api}/deployments/name/rdcodec/rdcodec", timeout=30)
+        answer = httpx.get(f"{api}/deployments/name/rdcodec/{folder.name}", timeout=30)
         return answer.json() if answer.is_success else None
 
     try:
-        yield toy.wait_for(deployed, 120)
+        yield process, toy.wait_for(deployed, 120)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
-        subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=project, check=True)
+
+
+@pytest.fixture
+def served(project: Path, api: str) -> Iterator[dict]:
+    with serving(project, api, "--interval", "86400") as (_, deployment):
+        yield deployment
+    subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=project, check=True)
 
 
 def ended(api: str, run: str) -> dict:
@@ -235,6 +265,21 @@ def test_a_served_run_takes_parameters(project: Path, api: str, served: dict) ->
 
 
 @pytest.mark.slow
+def test_a_killed_serve_takes_its_run_with_it(tmp_path: Path, api: str) -> None:
+    folder = toy.make(tmp_path / "killed", 'stages: {a: {cmd: "sleep 303", outs: [a.txt]}}\n')
+    with serving(folder, api) as (process, deployment):
+        asked = httpx.post(f"{api}/deployments/{deployment['id']}/create_flow_run", json={})
+        run = asked.raise_for_status().json()["id"]
+        toy.wait_for(lambda: "Running" in states(api, run).values(), 120)
+        process.kill()
+        toy.wait_for(lambda: not at_work_in(folder), 60)
+    (folder / "dvc.yaml").write_text('stages: {a: {cmd: "echo > a.txt", outs: [a.txt]}}\n')
+    done = toy.rdcodec(folder, "run", api=api)
+    assert "1 stages run, 0 unchanged" in done.stdout, done.stderr
+    assert httpx.get(f"{api}/flow_runs/{run}").json()["state"]["type"] == "CRASHED"
+
+
+@pytest.mark.slow
 @pytest.mark.browser
 def test_the_dashboard_s_form_changes_what_was_filled_in(
     project: Path, api: str, served: dict, chromium
@@ -267,18 +312,11 @@ def test_ctrl_c_leaves_no_process_and_a_true_record(tmp_path: Path) -> None:
     time.sleep(0.5)
     run.send_signal(signal.SIGINT)
     assert run.wait(timeout=60) == 130, (folder / "out.txt").read_text()
-    assert not any(str(folder) in _cwd(pid) for pid in os.listdir("/proc") if pid.isdigit())
+    assert not at_work_in(folder)
     with toy.server(folder) as api:
         found = toy.flow_runs(api)
         assert [run["state"]["type"] for run in found] == ["CRASHED"]
         assert states(api, found[0]["id"]) == {"a": "Crashed"}
-
-
-def _cwd(pid: str) -> str:
-    try:
-        return os.readlink(f"/proc/{pid}/cwd")
-    except OSError:
-        return ""
 
 
 def test_serve_needs_a_server_and_a_schedule_that_makes_sense(project: Path) -> None:
