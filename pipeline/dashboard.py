@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import psutil
+import httpx
 
 from pipeline import server  # first: it sets up Prefect
 
@@ -36,7 +36,10 @@ from prefect.client.schemas.filters import (
     TaskRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Crashed
+
+from pipeline.process import lives
 
 FLOW = "rdcodec"
 SUMMARY, CURVE, PAGE = (
@@ -86,6 +89,22 @@ def cancelling(run: UUID) -> bool:
     return state is not None and (state.is_cancelling() or state.is_cancelled())
 
 
+def lost(run: UUID) -> str:
+    """What keeps the server from recording how this run ends: nothing, or it is gone, or cannot."""
+    if server.gone():
+        return server.GONE
+    try:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(run, name=client.read_flow_run(run).name)
+    except httpx.TransportError:
+        return server.GONE
+    except PrefectHTTPStatusError as error:
+        if not server.refuses(error):
+            raise
+        return server.REFUSES
+    return ""
+
+
 def bury_dead() -> list[str]:
     """Mark runs of this machine Crashed whose process is gone; their names."""
     found = []
@@ -114,17 +133,9 @@ def bury_dead() -> list[str]:
 
 
 def _lives(run: FlowRun) -> bool:
-    pids = [tag.removeprefix("pid:") for tag in run.tags if tag.startswith("pid:")]
-    for pid in pids:
-        try:
-            process = psutil.Process(int(pid))
-            # A process that began after the run has only inherited the number.
-            begun = run.start_time is None or process.create_time() <= run.start_time.timestamp()
-            if begun and process.status() != psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            pass
-    return not pids
+    since = run.start_time.timestamp() if run.start_time else None
+    pids = [int(tag.removeprefix("pid:")) for tag in run.tags if tag.startswith("pid:")]
+    return not pids or any(lives(pid, since) for pid in pids)
 
 
 # --- What has become of it -------------------------------------------------------------------

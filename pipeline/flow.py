@@ -7,6 +7,7 @@ independent stages side by side, streams their logs and keeps the record.
 import contextlib
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,6 +40,8 @@ from pipeline.resources import Machine
 from pipeline.stage import counted
 
 CACHED, RESTORED, TIMED_OUT = "Cached", "Restored", "TimedOut"
+# How a stage says in one line what is wrong, and DVC after it.
+ERROR = re.compile(r"(?:error|ERROR): (.*)")
 POLL_SECONDS = 5.0
 KILL_SECONDS = 5.0
 
@@ -54,6 +57,8 @@ class Ended:
     unchanged: bool = False
     restored: bool = False
     timed_out: bool = False
+    reason: str = ""
+    """What the stage, or DVC, said of why it failed."""
 
 
 @dataclass
@@ -84,7 +89,8 @@ class Run:
             message = f"{stage.name}: ended after its timeout of {stage.meta.timeout:g} s"
             return Failed(name=TIMED_OUT, message=message)
         if ended.status:
-            return Failed(message=f"{stage.name}: failed with exit status {ended.status}")
+            reason = ended.reason or f"failed with exit status {ended.status}"
+            return Failed(message=f"{stage.name}: {reason}")
         if ended.unchanged:
             return Completed(name=CACHED, message=f"{stage.name}: unchanged")
         self.changed.add(stage.name)
@@ -117,6 +123,8 @@ class Run:
                 ended.restored |= "is cached - skipping run" in line
                 if (share := counted(line)) is not None:
                     self.progress[stage.name] = share
+                if said := ERROR.match(line):
+                    ended.reason = ended.reason or said[1].strip()
                 if line.strip():
                     logger.info(line.rstrip())
             ended.status = process.wait()
@@ -235,9 +243,9 @@ def _run(run: Run, chosen: list[Stage]) -> State[Any]:
         run.stop()
         wait(list(futures.values()))
         states = {name: future.state for name, future in futures.items()}
-        if server.gone():
+        if lost := dashboard.lost(flow_run.id):
             end = _summed_up(states, cancelled)
-            server.leave(str(end.message), 0 if end.is_completed() else 1)
+            server.leave(str(end.message), 0 if end.is_completed() else 1, lost)
         dashboard.settle(
             flow_run.id, {future.task_run_id: future.state for future in futures.values()}
         )
@@ -271,9 +279,9 @@ def _publish(chosen: list[Stage], states: dict[str, State[Any]]) -> None:
 
 
 def _summed_up(states: dict[str, State[Any]], cancelled: bool) -> State[Any]:
-    """How the run ended, with the number of stages that ended in each way."""
+    """How the run ended: the number of stages that ended in each way, and why some failed."""
     bad = {StateType.FAILED} if cancelled else {StateType.FAILED, StateType.CRASHED}
-    failed = [name for name, state in states.items() if state.type in bad]
+    failed = [str(state.message) for state in states.values() if state.type in bad]
     completed = [state.name for state in states.values() if state.is_completed()]
     kept, restored = completed.count(CACHED), completed.count(RESTORED)
     message = f"{len(completed) - kept - restored} stages run, {kept} unchanged"
@@ -283,7 +291,7 @@ def _summed_up(states: dict[str, State[Any]], cancelled: bool) -> State[Any]:
     if cancelled:
         return Cancelled(message=f"{message}, {not_run} not run: the run was cancelled")
     if failed:
-        message = f"{message}, {not_run} not run; failed: {', '.join(failed)}"
+        message = f"{message}, {not_run} not run; failed: {'; '.join(failed)}"
         return Failed(message=message)
     return Completed(message=message)
 

@@ -1,4 +1,4 @@
-"""dvc.yaml's own graph: the one place that reaches into DVC."""
+"""dvc.yaml's own graph, as DVC reads it."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -11,8 +11,10 @@ from dvc.repo import Repo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from codec.errors import UserError
+from pipeline.dvc_state import keep_whole, release_dead
 
 PARAMS = "params.yaml"
+keep_whole()
 
 
 class Meta(BaseModel):
@@ -53,6 +55,7 @@ def stages(root: str = ".") -> list[Stage]:
     """All stages, every one after those that it needs."""
     try:
         with Repo(root) as repo:
+            release_dead(repo)
             status = repo.status()
             graph = repo.index.graph  # edges point from a stage to what it needs
             return [

@@ -20,18 +20,21 @@ def alone() -> Iterator[None]:
         yield
         return
     FILE.parent.mkdir(parents=True, exist_ok=True)
-    with FILE.open("a+") as file:
+    with FILE.open("a+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             file.seek(0)
+            other = file.read().decode() or "unknown"
             raise UserError(
-                f"{Path.cwd()}: another run ({file.read() or 'unknown'}) is at work in this "
-                "folder; wait for it, or end it"
+                f"{Path.cwd()}: another run ({other}) is at work in this folder; "
+                "wait for it, or end it"
             ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()}".encode())
+        except OSError as error:  # a full disk
+            raise OSError(error.errno, error.strerror, str(FILE)) from error
         _held = True
         try:
             yield

@@ -20,9 +20,11 @@ import httpx
 from prefect import get_run_logger
 from prefect.events.clients import PrefectEventsClient
 from prefect.events.worker import EventsWorker
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from codec.errors import UserError
+from codec.files import replacing
 from pipeline.process import die_with_parent
 
 LOCAL = "http://127.0.0.1:4200/api"
@@ -32,6 +34,12 @@ GRACE_SECONDS = 30.0
 # itself it gives up after ten, and then for good: less than a busy machine needs to start one.
 EVENTS_SECONDS = 120
 RESTARTS = 5
+STOPPED = "stopped; `rdcodec run` goes on from here"
+# Why a server has no record of how a run ended.
+GONE = "is gone"
+REFUSES = "cannot write (is its disk full?)"
+# What Prefect's database needs at least, in bytes.
+ROOM = 4 << 20
 
 
 @contextmanager
@@ -55,6 +63,7 @@ def connected(own: bool = True) -> Iterator[Callable[[], None]]:
         if not alone and answers(LOCAL):
             url = LOCAL
         elif own:
+            _check_room()
             started = _Own()
             url = started.url
     if url is None:
@@ -67,7 +76,11 @@ def connected(own: bool = True) -> Iterator[Callable[[], None]]:
         except httpx.TransportError:
             if not gone():
                 raise
-            leave("stopped; `rdcodec run` goes on from here", 1)
+            leave(STOPPED, 1, GONE)
+        except PrefectHTTPStatusError as error:
+            if not refuses(error):
+                raise
+            leave(STOPPED, 1, REFUSES)
 
 
 def answers(url: str = "", timeout: float = 10.0) -> bool:
@@ -88,11 +101,16 @@ def gone() -> bool:
     return False
 
 
-def leave(message: str, status: int) -> NoReturn:
-    """End this process, whose server is gone: Prefect would try for minutes to reach it."""
+def refuses(error: PrefectHTTPStatusError) -> bool:
+    """Whether a server's answer is that it has failed itself."""
+    return error.response.status_code >= 500
+
+
+def leave(message: str, status: int, why: str) -> NoReturn:
+    """End this process, whose server is of no use: Prefect would try for minutes to tell it."""
     print(message)
     sys.stdout.flush()
-    print(f"error: the Prefect server at {_address()} is gone, and has no record of how this run "
+    print(f"error: the Prefect server at {_address()} {why}, and has no record of how this run "
           "ended", file=sys.stderr, flush=True)  # fmt: skip
     os._exit(status)
 
@@ -106,8 +124,18 @@ def optional() -> Iterator[None]:
     """Let work go on where the server cannot be told of it; the log says so."""
     try:
         yield
-    except httpx.TransportError as error:
+    except (httpx.TransportError, PrefectHTTPStatusError) as error:
+        if isinstance(error, PrefectHTTPStatusError) and not refuses(error):
+            raise
         get_run_logger().warning("The Prefect server was not told: %s", error)
+
+
+def _check_room() -> None:
+    """Raise the system's OSError where Prefect's database cannot be kept or cannot grow."""
+    probe = PREFECT_HOME.value() / f"rdcodec-{os.getpid()}.probe"
+    with replacing(probe) as scratch:
+        scratch.write_bytes(bytes(ROOM))
+    probe.unlink()
 
 
 class _Own:

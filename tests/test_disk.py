@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +19,29 @@ from safetensors.torch import save_file
 
 from codec.files import replacing, write_bytes, write_text
 from tests.conftest import ROOT, tone
+from tests.pipeline import toy
 
 STAGE = "from pipeline.stage import run; from codec.files import write_text; run({main})"
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of half a mebibyte, where this user may mount one."""
-    folder = tmp_path / "disk"
+@contextmanager
+def mounted(folder: Path, size: str) -> Iterator[Path]:
+    """A disk of ``size``, where this user may mount one."""
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of half a mebibyte."""
+    with mounted(tmp_path / "disk", "512k") as folder:
+        yield folder
 
 
 def remount(folder: Path, how: str) -> None:
@@ -41,9 +51,10 @@ def remount(folder: Path, how: str) -> None:
 
 
 def rdcodec(*words: str, **options) -> "subprocess.CompletedProcess[str]":
+    options.setdefault("env", os.environ)
     return subprocess.run(
         [sys.executable, *words], capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, **options,
+        **options | {"env": {**options["env"], "PYTHONPATH": str(ROOT)}},
     )  # fmt: skip
 
 
@@ -104,6 +115,48 @@ def test_a_stage_says_one_line_of_its_disk(disk: Path, main: str, what: str) -> 
     done = rdcodec("-c", STAGE.format(main=main), cwd=disk)
     one_line(done, "out/table.csv" if "space" in what else "out", what)
     assert not [path for path in disk.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("which", ["folder", "home"])
+@pytest.mark.parametrize("how", ["full", "ro"])
+def test_a_run_says_one_line_of_its_disks(tmp_path: Path, which: str, how: str) -> None:
+    """The project's, and the one where Prefect keeps its record."""
+    with mounted(tmp_path / "disk", "8m") as disk:
+        folder = toy.make(disk / "toy" if which == "folder" else tmp_path / "toy")
+        home = disk if which == "home" else tmp_path / "home"
+        if how == "full":
+            with suppress(OSError), (disk / "fill").open("wb", buffering=0) as file:
+                file.write(bytes(8 << 20))
+        else:
+            remount(disk, "ro")
+        done = rdcodec(
+            "-m", "pipeline.cli", "run", "a", cwd=folder,
+            env={**toy.environment(folder), "PREFECT_HOME": str(home)},
+        )  # fmt: skip
+        said = "No space left on device" if how == "full" else "Read-only file system"
+        one_line(done, str(home) if which == "home" else ".dvc/tmp", said)
+        assert not (folder / "a.txt").exists()
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_when_prefect_s_disk_is_full(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "32m") as disk:
+        folder = toy.make(
+            tmp_path / "toy",
+            """
+stages:
+  a: {cmd: "dd if=/dev/zero of=$PREFECT_HOME/fill bs=1M count=64 || echo > a.txt", outs: [a.txt]}
+  b: {cmd: seq 10000 && cp a.txt b.txt, deps: [a.txt], outs: [b.txt]}
+""",
+        )
+        done = rdcodec(
+            "-m", "pipeline.cli", "run", "b", cwd=folder,
+            env={**toy.environment(folder), "PREFECT_HOME": str(disk)},
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "2 stages run, 0 unchanged" in done.stdout
+    assert "500 Internal Server Error" in done.stderr or "cannot write" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_limit_of_file_sizes_is_one_line_too(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ class Trial:
         for stage, entry in (self.before or {}).items():
             if now.get(stage) != entry:
                 self.faults.append(f"dvc.lock lost {stage}")
-        done = self.project.dvc("status", "--json")
+        done = self.status()
         if done.returncode:
             self.faults.append(f"dvc status fails: {done.stderr.strip()[-300:]}")
             return
@@ -205,6 +205,15 @@ class Trial:
             )
             if not whole and stage not in changed:
                 self.faults.append(f"dvc status calls {stage} unchanged, and outs are missing")
+
+    def status(self) -> "subprocess.CompletedProcess[str]":
+        """`dvc status`, once the machine has collected the dead, which DVC takes for alive."""
+        late = time.monotonic() + 15
+        while True:
+            done = self.project.dvc("status", "--json")
+            if "is being blocked by" not in done.stderr or time.monotonic() > late:
+                return done
+            time.sleep(0.5)
 
     def rerun(self) -> str:
         """Run to the end; what the flow says of it."""

@@ -4,9 +4,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -154,7 +156,10 @@ stages:
     )
     done = toy.rdcodec(folder, "run", api=api)
     assert done.returncode == 1
-    assert "1 stages run, 0 unchanged, 1 not run; failed: late" in done.stdout, done.stderr
+    assert (
+        "1 stages run, 0 unchanged, 1 not run; failed: late: ended after its timeout of 5 s"
+        in done.stdout
+    ), done.stderr
     assert states(api, toy.flow_runs(api)[0]["id"]) == {
         "flaky": "Completed", "late": "TimedOut", "after": "NotReady",
     }  # fmt: skip
@@ -317,6 +322,31 @@ def test_ctrl_c_leaves_no_process_and_a_true_record(tmp_path: Path) -> None:
         found = toy.flow_runs(api)
         assert [run["state"]["type"] for run in found] == ["CRASHED"]
         assert states(api, found[0]["id"]) == {"a": "Crashed"}
+
+
+class Broken(BaseHTTPRequestHandler):
+    """A server whose database fails: it is healthy, and answers nothing."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/api/health" else 500)
+        self.end_headers()
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_server_that_cannot_write_is_one_line(project: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        done = toy.rdcodec(project, "run", "a", api=url)
+        server.shutdown()
+    assert done.returncode == 1
+    assert "`rdcodec run` goes on from here" in done.stdout
+    why = "cannot write (is its disk full?), and has no record of how this run ended"
+    assert done.stderr == f"error: the Prefect server at {url} {why}\n"
 
 
 def test_serve_needs_a_server_and_a_schedule_that_makes_sense(project: Path) -> None:

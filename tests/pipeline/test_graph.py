@@ -1,13 +1,18 @@
+import json
+import os
 import re
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
 from codec.errors import UserError
 from pipeline import params
 from pipeline.graph import Stage, stages
 from tests.conftest import ROOT
+from tests.pipeline import toy
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +53,34 @@ def test_a_broken_dvc_yaml_is_one_line(tmp_path) -> None:
     with pytest.raises(UserError, match=r"dvc\.yaml: ") as raised:
         stages(str(tmp_path))
     assert "\n" not in str(raised.value)
+
+
+def test_the_dead_hold_no_locks(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a process that nobody has collected yet, nor one whose number another has now."""
+    toy.make(tmp_path, "stages: {a: {cmd: echo > a.txt, deps: [curve.csv], outs: [a.txt]}}\n")
+    table = tmp_path / ".dvc" / "tmp" / "rwlock"
+    killed = subprocess.Popen(["sleep", "60"])
+    killed.kill()
+    while psutil.Process(killed.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    heir = os.getpid()
+    out, dep = str(tmp_path / "a.txt"), str(tmp_path / "curve.csv")
+    held = {
+        "write": {out: {"pid": killed.pid, "cmd": "dvc repro"}},
+        "read": {dep: [{"pid": heir, "cmd": "dvc repro"}]},
+    }
+    table.write_text(json.dumps(held))
+    began = psutil.Process(heir).create_time() - 10
+    os.utime(table, (began, began))
+    monkeypatch.chdir(tmp_path)
+    assert [stage.name for stage in stages()] == ["a"]
+    killed.wait()
+
+
+def test_the_living_keep_their_locks(tmp_path) -> None:
+    toy.make(tmp_path, "stages: {a: {cmd: echo > a.txt, outs: [a.txt]}}\n")
+    holder = {"pid": os.getppid(), "cmd": "dvc repro"}
+    table = tmp_path / ".dvc" / "tmp" / "rwlock"
+    table.write_text(json.dumps({"write": {str(tmp_path / "a.txt"): holder}}))
+    with pytest.raises(UserError, match="is busy, it is being blocked by"):
+        stages(str(tmp_path))

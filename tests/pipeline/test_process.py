@@ -6,7 +6,10 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
+
+from pipeline.process import lives
 
 CHILD = """
 import time
@@ -36,3 +39,16 @@ def test_a_stage_dies_with_its_parent(how: signal.Signals) -> None:
             return
         time.sleep(0.1)
     pytest.fail("the stage lives on")
+
+
+def test_who_has_ended_or_came_later_does_not_live() -> None:
+    this = psutil.Process()
+    assert lives(this.pid)
+    assert lives(this.pid, time.time())
+    assert not lives(this.pid, this.create_time() - 60)
+    ended = subprocess.Popen(["true"])
+    while psutil.Process(ended.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert not lives(ended.pid)
+    ended.wait()
+    assert not lives(ended.pid)

@@ -80,6 +80,6 @@ def test_two_workers_run_in_clones_of_their_own(tmp_path: Path) -> None:
         runs = toy.wait_for(ended, 240)
         assert [run["state"]["message"] for run in runs] == ["6 stages run, 0 unchanged"] * 2
         assert len({tag for run in runs for tag in run["tags"] if tag.startswith("pid:")}) == 2
-    assert len(outputs(clones[0])) == 12
+    assert "end/last.csv" in outputs(clones[0])
     assert outputs(clones[0]) == outputs(clones[1])
     assert not (origin / "out").exists()
