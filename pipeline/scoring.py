@@ -3,9 +3,10 @@
 import functools
 import hashlib
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from pipeline.params import Score
 
 CACHE = Path(".cache/scores")
 PIECES_PER_JOB = 16
+# ViSQOL's numba aborts a process where two threads use it; a Dask worker may have many.
+_TURN = threading.Lock()
 
 Row = dict[str, object]
 """metric, value, reason, provenance"""
@@ -34,6 +37,11 @@ class Pair:
     reference: str
     degraded: str
 
+    def absolute(self) -> "Pair":
+        """The same, for workers in other folders."""
+        ours, theirs = Path(self.reference).absolute(), Path(self.degraded).absolute()
+        return replace(self, reference=str(ours), degraded=str(theirs))
+
 
 def score(pairs: Sequence[Pair], settings: Score) -> Iterator[tuple[str, list[Row]]]:
     """Name and rows of each pair, in the order in which they get done.
@@ -47,7 +55,7 @@ def score(pairs: Sequence[Pair], settings: Score) -> Iterator[tuple[str, list[Ro
         if kept.is_file():
             yield pair.name, json.loads(kept.read_text(encoding="utf-8"))
         else:
-            waiting.append((pair, kept))
+            waiting.append((pair.absolute(), kept))
     # Pieces small enough that all processes end at much the same time, the longest pairs first.
     waiting.sort(key=lambda job: -Path(job[0].reference).stat().st_size)
     size = max(1, min(settings.chunk, len(waiting) // (PIECES_PER_JOB * jobs(settings))))
@@ -64,8 +72,9 @@ def score(pairs: Sequence[Pair], settings: Score) -> Iterator[tuple[str, list[Ro
 
 
 def score_piece(pairs: list[Pair]) -> list[list[Row]]:
-    """The rows of some pairs: what a worker does."""
-    return [score_pair(pair) for pair in pairs]
+    """The rows of some pairs: what a worker does, in one of its threads at a time."""
+    with _TURN:
+        return [score_pair(pair) for pair in pairs]
 
 
 def score_pair(pair: Pair) -> list[Row]:

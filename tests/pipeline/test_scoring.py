@@ -101,6 +101,15 @@ def test_processes_and_dask_give_the_same_scores(pairs: list[Pair], tmp_path: Pa
     assert found[0] == found[1] == found[2]
 
 
+def test_a_cluster_whose_workers_have_several_threads(pairs: list[Pair], tmp_path: Path) -> None:
+    """As `dask worker` has them by default, and ViSQOL's numba cannot."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(1, threads_per_worker=2, dashboard_address=None) as cluster:
+        there = {"executor": "dask", "address": cluster.scheduler_address, "chunk": 1}
+        found = dict(scoring.score(pairs, HERE.model_copy(update=there)))
+    assert set(found) == {pair.name for pair in pairs}
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in /proc")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_as_many_processes_work_as_were_asked_for_in_one_thread_each(
