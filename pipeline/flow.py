@@ -6,6 +6,7 @@ independent stages side by side, streams their logs and keeps the record.
 
 import contextlib
 import functools
+import multiprocessing
 import os
 import re
 import signal
@@ -200,6 +201,9 @@ def pipeline_flow(
     """
     if deployment.id:  # a process that `rdcodec serve`, or a worker, has started for this run
         die_with_parent()
+        if multiprocessing.parent_process():
+            # Ctrl-C reaches it and `rdcodec serve`, which ends it; once is enough.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
     with lock.alone():
         if params:
             settings.change(patch=params)
@@ -331,13 +335,28 @@ def serve(name: str, cron: str | None, interval: float | None) -> None:
             CronSchedule(cron=cron)
         except ValidationError as error:
             raise UserError(f"--cron: {cron!r}: five fields, such as '0 3 * * *'") from error
+
+    def stop(number: int, frame: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    # By itself Prefect goes on waiting for a run after Ctrl-C.
+    signal.signal(signal.SIGINT, stop)
     with server.connected(own=False):
         dashboard.bury_dead()
-        pipeline_flow.serve(
-            name=name,
-            cron=cron,
-            interval=interval,
-            limit=1,  # one run at a time in a folder
-            description=f"dvc.yaml of {Path.cwd()}",
-            entrypoint_type=EntrypointType.MODULE_PATH,
-        )
+        try:
+            pipeline_flow.serve(
+                name=name,
+                cron=cron,
+                interval=interval,
+                limit=1,  # one run at a time in a folder
+                description=f"dvc.yaml of {Path.cwd()}",
+                entrypoint_type=EntrypointType.MODULE_PATH,
+            )
+        finally:
+            # Prefect waits for a run that it started, and never tells it that all ends.
+            runs = multiprocessing.active_children()
+            for run in runs:
+                run.terminate()
+            for run in runs:  # where the server is gone, too, its grace period must pass first
+                run.join(server.GRACE_SECONDS + 2 * KILL_SECONDS)
+                run.kill()

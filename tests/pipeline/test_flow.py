@@ -270,13 +270,16 @@ def test_a_served_run_takes_parameters(project: Path, api: str, served: dict) ->
 
 
 @pytest.mark.slow
-def test_a_killed_serve_takes_its_run_with_it(tmp_path: Path, api: str) -> None:
-    folder = toy.make(tmp_path / "killed", 'stages: {a: {cmd: "sleep 303", outs: [a.txt]}}\n')
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_serve_that_ends_takes_its_run_with_it(
+    tmp_path: Path, api: str, how: signal.Signals
+) -> None:
+    folder = toy.make(tmp_path / how.name, 'stages: {a: {cmd: "sleep 303", outs: [a.txt]}}\n')
     with serving(folder, api) as (process, deployment):
         asked = httpx.post(f"{api}/deployments/{deployment['id']}/create_flow_run", json={})
         run = asked.raise_for_status().json()["id"]
         toy.wait_for(lambda: "Running" in states(api, run).values(), 120)
-        process.kill()
+        process.send_signal(how)
         toy.wait_for(lambda: not at_work_in(folder), 60)
     (folder / "dvc.yaml").write_text('stages: {a: {cmd: "echo > a.txt", outs: [a.txt]}}\n')
     done = toy.rdcodec(folder, "run", api=api)
