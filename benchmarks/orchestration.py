@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 RUNS = 3
 UP_TO_DATE, MANY = 40, 200
 SECONDS_OF_WORK = 60.0
+RUN = ("pipeline.cli", "run")
 SPIN = "python -c 'for _ in range({count}): pass' && echo {name} > {name}.txt"
 
 
@@ -46,15 +47,9 @@ def seconds(folder: Path, environment: dict[str, str], *words: str) -> float:
         cwd=folder, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     took = time.perf_counter() - start
-    # An up-to-date graph has no result to print at the end of `rdcodec run`.
-    if "failed" in done.stdout or "Traceback" in done.stderr:
+    if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
     return took
-
-
-def run(*words: str) -> tuple[str, ...]:
-    """`rdcodec run` of all stages by name, which prints no report at its end."""
-    return ("pipeline.cli", "run", *words)
 
 
 def overhead(folder: Path) -> None:
@@ -62,9 +57,9 @@ def overhead(folder: Path) -> None:
     names = [f"s{number}" for number in range(UP_TO_DATE)]
     environment = project(folder, {name: f"echo > {name}.txt" for name in names})
     seconds(folder, environment, "dvc", "repro", "-q")
-    seconds(folder, environment, *run(*names))  # makes Prefect's database, once
+    seconds(folder, environment, *RUN)  # makes Prefect's database, once
     pairs = [
-        (seconds(folder, environment, "dvc", "repro"), seconds(folder, environment, *run(*names)))
+        (seconds(folder, environment, "dvc", "repro"), seconds(folder, environment, *RUN))
         for _ in range(RUNS)
     ]
     alone, through = (statistics.median(column) for column in zip(*pairs, strict=True))
@@ -76,29 +71,18 @@ def overhead(folder: Path) -> None:
 def speed_up(folder: Path) -> None:
     """Four independent stages of one core each, through `dvc repro` and through `rdcodec run`."""
     count = 100_000_000
-    count = round(count * SECONDS_OF_WORK / at_once(1, count))
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", f"for _ in range({count}): pass"], check=True)
+    count = round(count * SECONDS_OF_WORK / (time.perf_counter() - start))
     names = [f"s{number}" for number in range(4)]
     environment = project(folder, {n: SPIN.format(count=count, name=n) for n in names})
     alone = seconds(folder, environment, "dvc", "repro", "--force", "--no-run-cache")
-    seconds(folder, environment, *run(*names))  # makes Prefect's database, once
-    through = seconds(folder, environment, *run(*names, "--force"))
-    bare = 2 * at_once(1, count) / at_once(2, count)
+    seconds(folder, environment, *RUN)  # makes Prefect's database, once
+    through = seconds(folder, environment, *RUN, "--force")
     cores = len(os.sched_getaffinity(0))
     print(f"| four CPU stages of {alone / 4:.0f} s, {cores} cores | `dvc repro` "
-          f"{alone:.0f} s, `rdcodec run` {through:.0f} s | speed-up {alone / through:.2f}; "
-          f"two bare processes {bare:.2f} | >= 1.7 |", flush=True)  # fmt: skip
-
-
-def at_once(processes: int, count: int) -> float:
-    """Wall time of so many processes that count side by side, which nobody orchestrates."""
-    start = time.perf_counter()
-    started = [
-        subprocess.Popen([sys.executable, "-c", f"for _ in range({count}): pass"])
-        for _ in range(processes)
-    ]
-    for process in started:
-        process.wait()
-    return time.perf_counter() - start
+          f"{alone:.0f} s, `rdcodec run` {through:.0f} s | speed-up {alone / through:.2f} "
+          "| >= 1.7 |", flush=True)  # fmt: skip
 
 
 def recorded(folder: Path) -> None:
@@ -106,7 +90,7 @@ def recorded(folder: Path) -> None:
     names = [f"s{number}" for number in range(MANY)]
     environment = project(folder, {name: f"echo > {name}.txt" for name in names})
     seconds(folder, environment, "dvc", "repro", "-q")
-    took = seconds(folder, environment, *run(*names))
+    took = seconds(folder, environment, *RUN)
     with sqlite3.connect(folder / ".prefect" / "prefect.db") as database:
         query = "SELECT count(*) FROM task_run WHERE state_type = 'COMPLETED'"
         found = database.execute(query).fetchone()[0]

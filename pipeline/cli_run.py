@@ -110,6 +110,8 @@ def _say_result() -> None:
     from pipeline.dashboard import PAGE
     from pipeline.stages.aggregate import CURVE, SUMMARY, table
 
+    if not CURVE.is_file():  # another graph than ours
+        return
     typer.echo(f"\n{table(pd.read_csv(CURVE)).to_string(index=False)}\n")
     typer.echo(" ".join(gate.read(SUMMARY)["headline"]))
     typer.echo(f"\nThe report is {PAGE.resolve()}")

@@ -15,6 +15,7 @@ from pipeline.params import Score
 from pipeline.process import die_with_parent
 from pipeline.stage import cores
 
+CONNECT_SECONDS = 30  # for which a Dask scheduler is waited for
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA")}
 
 
@@ -42,7 +43,7 @@ def executor(settings: Score, pieces: int) -> Iterator[Executor]:
         raise UserError("score.executor: dask: install rdcodec with its extra cluster") from error
     if settings.address:
         try:
-            client = Client(settings.address, timeout=30)
+            client = Client(settings.address, timeout=CONNECT_SECONDS)
         except OSError as error:
             raise UserError(
                 f"score.address: {settings.address}: no Dask scheduler there"

@@ -58,7 +58,7 @@ def stages(root: str = ".") -> list[Stage]:
             release_dead(repo)
             status = repo.status()
             graph = repo.index.graph  # edges point from a stage to what it needs
-            return [
+            found = [
                 Stage(
                     name=stage.addressing,
                     description=stage.desc or "",
@@ -71,6 +71,9 @@ def stages(root: str = ".") -> list[Stage]:
             ]
     except DvcException as error:
         raise UserError(f"dvc.yaml: {' '.join(str(error).split())}") from error
+    if not found:
+        raise UserError("dvc.yaml: has no stages, or is not in this folder")
+    return found
 
 
 def selected(graph: Sequence[Stage], names: Iterable[str]) -> list[Stage]:

@@ -14,12 +14,17 @@ _held = False
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Hold the folder's lock, which ends with this process; UserError where another run has it."""
+    """Hold the folder's lock, which ends with this process.
+
+    Raises UserError where another run has it, or where there is no project.
+    """
     global _held
     if _held:  # by this very process: the command holds it for the flow that it starts
         yield
         return
-    FILE.parent.mkdir(parents=True, exist_ok=True)
+    if not Path(".dvc").is_dir():
+        raise UserError(f"{Path.cwd()}: no DVC project; run rdcodec in the project's folder")
+    FILE.parent.mkdir(exist_ok=True)
     with FILE.open("a+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

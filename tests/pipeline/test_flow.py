@@ -166,6 +166,30 @@ stages:
 
 
 @pytest.mark.slow
+def test_each_gpu_has_one_stage(tmp_path: Path, api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at a time on two devices, and none that did not ask for one."""
+    folder = toy.make(
+        tmp_path / "toy",
+        """
+stages:
+  train:
+    foreach: [a, b, c]
+    do:
+      cmd: "echo $CUDA_VISIBLE_DEVICES > ${item}.txt; sleep 1"
+      outs: ["${item}.txt"]
+      meta: {gpu: 1, cores: 0}
+  other: {cmd: "echo none$CUDA_VISIBLE_DEVICES > other.txt", outs: [other.txt]}
+""",
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1,GPU-2")
+    done = toy.rdcodec(folder, "run", "train", "other", api=api)
+    assert "4 stages run" in done.stdout, done.stderr
+    seen = [(folder / f"{name}.txt").read_text().strip() for name in "abc"]
+    assert set(seen) == {"GPU-1", "GPU-2"}
+    assert (folder / "other.txt").read_text() == "none\n"
+
+
+@pytest.mark.slow
 def test_a_killed_run_is_marked_crashed_at_the_next_start(tmp_path: Path, api: str) -> None:
     folder = toy.make(tmp_path / "toy", 'stages: {a: {cmd: "sleep 300", outs: [a.txt]}}\n')
     run = subprocess.Popen(
@@ -182,7 +206,8 @@ def test_a_killed_run_is_marked_crashed_at_the_next_start(tmp_path: Path, api: s
     assert httpx.get(f"{api}/flow_runs/{number}").json()["state"]["type"] == "RUNNING"
     (folder / "dvc.yaml").write_text('stages: {a: {cmd: "echo > a.txt", outs: [a.txt]}}\n')
     done = toy.rdcodec(folder, "run", api=api)
-    assert "did not say how it ended: now marked Crashed" in done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "did not say how it ended: now marked Crashed" in done.stdout
     assert httpx.get(f"{api}/flow_runs/{number}").json()["state"]["type"] == "CRASHED"
     assert states(api, number) == {"a": "Crashed"}
 
@@ -283,7 +308,7 @@ def test_a_serve_that_ends_takes_its_run_with_it(
         toy.wait_for(lambda: not at_work_in(folder), 60)
     (folder / "dvc.yaml").write_text('stages: {a: {cmd: "echo > a.txt", outs: [a.txt]}}\n')
     done = toy.rdcodec(folder, "run", api=api)
-    assert "1 stages run, 0 unchanged" in done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
     assert httpx.get(f"{api}/flow_runs/{run}").json()["state"]["type"] == "CRASHED"
 
 
@@ -350,6 +375,21 @@ def test_a_server_that_cannot_write_is_one_line(project: Path) -> None:
     assert "`rdcodec run` goes on from here" in done.stdout
     why = "cannot write (is its disk full?), and has no record of how this run ended"
     assert done.stderr == f"error: the Prefect server at {url} {why}\n"
+
+
+def test_a_folder_without_a_project_is_one_line(tmp_path: Path, project: Path) -> None:
+    for name in ("params.yaml", "pipeline"):
+        (tmp_path / name).symlink_to(project / name)
+    done = toy.rdcodec(tmp_path, "run")
+    assert (done.returncode, done.stderr) == (
+        2, f"error: {tmp_path}: no DVC project; run rdcodec in the project's folder\n",
+    )  # fmt: skip
+    assert not (tmp_path / ".dvc").exists()
+    folder = toy.make(tmp_path / "toy", "stages: {}\n")
+    done = toy.rdcodec(folder, "run")
+    assert (done.returncode, done.stderr) == (
+        2, "error: dvc.yaml: has no stages, or is not in this folder\n",
+    )  # fmt: skip
 
 
 def test_serve_needs_a_server_and_a_schedule_that_makes_sense(project: Path) -> None:

@@ -165,10 +165,11 @@ def test_scoring_that_was_killed_goes_on(pairs: list[Pair], tmp_path: Path) -> N
     assert {name: after[name] for name in kept} == kept
 
 
-def test_an_address_without_a_scheduler_is_named(pairs: list[Pair]) -> None:
+def test_an_address_without_a_scheduler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
     import pipeline.executor as module
 
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 2)
     settings = HERE.model_copy(update={"executor": "dask", "address": "tcp://127.0.0.1:9"})
     with (
         pytest.raises(UserError, match=r"score\.address: tcp://127\.0\.0\.1:9: no Dask scheduler"),
