@@ -58,9 +58,12 @@ class Project:
             shutil.copy(ROOT / name, folder / name)
         subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
         who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+        # The same revision in every copy: reports name it.
+        when = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2026-01-01T00:00:00Z")
         subprocess.run(
-            ["git", *who, "commit", "-q", "--allow-empty", "-m", "start"], cwd=folder, check=True
-        )
+            ["git", *who, "commit", "-q", "--allow-empty", "-m", "start"],
+            cwd=folder, check=True, env={**os.environ, **when},
+        )  # fmt: skip
 
     @classmethod
     def of(cls, folder: Path) -> "Project":
