@@ -40,6 +40,7 @@ from pipeline.process import die_with_parent
 from pipeline.resources import Machine
 from pipeline.stage import counted
 
+BURIED = "run %s did not say how it ended: now marked Crashed"
 CACHED, RESTORED, TIMED_OUT = "Cached", "Restored", "TimedOut"
 # How a stage says in one line what is wrong, and DVC after it.
 ERROR = re.compile(r"(?:error|ERROR): (.*)")
@@ -204,6 +205,8 @@ def pipeline_flow(
         if multiprocessing.parent_process():
             # Ctrl-C reaches it and `rdcodec serve`, which ends it; once is enough.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for name in dashboard.bury_dead():
+            get_run_logger().info(BURIED, name)
     with lock.alone():
         if params:
             settings.change(patch=params)
@@ -319,7 +322,7 @@ def execute(stages: list[str], force: bool = False) -> bool:
         graph.named(_read, stages)
         ready()
         for name in dashboard.bury_dead():
-            print(f"run {name} did not say how it ended: now marked Crashed")
+            print(BURIED % name)
         with tags(*dashboard.own_tags()):
             state = pipeline_flow(stages, force, return_state=True)
     if isinstance(state.data, UserError):

@@ -313,6 +313,22 @@ def test_a_serve_that_ends_takes_its_run_with_it(
 
 
 @pytest.mark.slow
+def test_a_served_run_marks_killed_ones_crashed(api: str, served: dict) -> None:
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    body = {
+        "flow_id": served["flow_id"],
+        "state": {"type": "RUNNING"},
+        "tags": [f"host:{socket.gethostname()}", f"pid:{killed.pid}"],
+    }
+    dead = httpx.post(f"{api}/flow_runs/", json=body).raise_for_status().json()
+    body = {"parameters": {"stages": ["a"]}}
+    run = httpx.post(f"{api}/deployments/{served['id']}/create_flow_run", json=body).json()
+    assert ended(api, run["id"])["state"]["type"] == "COMPLETED"
+    assert ended(api, dead["id"])["state"]["type"] == "CRASHED"
+
+
+@pytest.mark.slow
 @pytest.mark.browser
 def test_the_dashboard_s_form_changes_what_was_filled_in(
     project: Path, api: str, served: dict, chromium
