@@ -36,8 +36,10 @@ from prefect.client.schemas.filters import (
     TaskRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
+from prefect.context import TaskRunContext
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Crashed
+from prefect.utilities.engine import emit_task_run_state_change_event
 
 from pipeline.process import lives
 
@@ -156,6 +158,20 @@ def task_runs(
         found += page
         if len(page) < PAGE_SIZE:
             return found
+
+
+def show(state: State[Any]) -> None:
+    """Give this thread's task a state that Prefect does not give it by itself.
+
+    A task begins when it runs, not when it begins to wait for what it needs.
+    """
+    context = TaskRunContext.get()
+    assert context is not None
+    run = context.task_run
+    before, run.state = run.state, state
+    if state.is_running():
+        run.start_time = state.timestamp  # type: ignore[assignment]
+    emit_task_run_state_change_event(run, initial_state=before, validated_state=state)
 
 
 class Progress:

@@ -55,39 +55,48 @@ class Machine:
 
     @contextlib.contextmanager
     def lent(
-        self, wanted: Meta, stopped: Callable[[], bool] = lambda: False
+        self,
+        wanted: Meta,
+        stopped: Callable[[], bool] = lambda: False,
+        waits: Callable[[], None] = lambda: None,
     ) -> Iterator[dict[str, str]]:
         """Wait for what a stage wants, and hold it; yields environment variables that say so.
 
         Where there are GPUs, a stage with ``gpu`` sees those that it was lent and no other stage
         sees any. Its ``cores: 0`` then means a GPU's share of them, so that there can be a stage
-        on each. Waiting ends early, with nothing, once ``stopped``.
+        on each. ``waits`` is called before the waiting, if there is any. It ends early, with
+        nothing, once ``stopped``.
         """
         gpu = min(wanted.gpu, len(self.gpus))
         count = wanted.cores or (self.cores * gpu // len(self.gpus) if gpu else self.cores)
         count = min(max(1, count), self.cores)
         size = min(wanted.memory, self.memory)
+        mine: list[str] | None = None
 
-        def enough() -> bool:
-            return (
-                self.free_cores >= count and self.free_memory >= size and len(self.free_gpus) >= gpu
-            )
-
-        with self.changed:
-            self.changed.wait_for(lambda: stopped() or enough())
-            if stopped():
-                count, size, gpu = 0, 0.0, 0
+        def taken() -> bool:
+            nonlocal mine
+            if self.free_cores < count or self.free_memory < size or len(self.free_gpus) < gpu:
+                return False
             self.free_cores -= count
             self.free_memory -= size
             mine, self.free_gpus = self.free_gpus[:gpu], self.free_gpus[gpu:]
-        try:
-            yield {VISIBLE: ",".join(mine)} if self.gpus else {}
-        finally:
+            return True
+
+        with self.changed:
+            waiting = not (stopped() or taken())
+        if waiting:
+            waits()
             with self.changed:
-                self.free_cores += count
-                self.free_memory += size
-                self.free_gpus += mine
-                self.changed.notify_all()
+                self.changed.wait_for(lambda: stopped() or taken())
+        try:
+            yield {VISIBLE: ",".join(mine or ())} if self.gpus else {}
+        finally:
+            if mine is not None:
+                with self.changed:
+                    self.free_cores += count
+                    self.free_memory += size
+                    self.free_gpus += mine
+                    self.changed.notify_all()
 
     def wake(self) -> None:
         """Have those who wait look again whether they are stopped."""

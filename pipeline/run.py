@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import server  # noqa: F401  # before Prefect, which it sets up
+from pipeline import dashboard  # before Prefect, which it sets up
 
 # isort: split
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Crashed, Failed
+from prefect.states import Completed, Crashed, Failed, Pending, Running
 
 from pipeline.graph import Stage
 from pipeline.process import die_with_parent
 from pipeline.resources import Machine
 from pipeline.stage import counted
 
-CACHED, RESTORED, TIMED_OUT = "Cached", "Restored", "TimedOut"
+CACHED, RESTORED, TIMED_OUT, WAITING = "Cached", "Restored", "TimedOut", "Waiting"
 KILL_SECONDS = 5.0
 # How a stage says in one line what is wrong, and DVC after it.
 ERROR = re.compile(r"(?:error|ERROR): (.*)")
@@ -61,9 +61,18 @@ class Run:
         forced = stage.name in self.forced
         if not (forced or stage.changes) and self.changed.isdisjoint(stage.needs):
             return Completed(name=CACHED, message=f"{stage.name}: unchanged")
-        with self.machine.lent(stage.meta, stopped=lambda: self.stopping) as variables:
+        waited = threading.Event()
+
+        def waits() -> None:
+            waited.set()
+            why = f"{stage.name}: waits for processors, memory or a GPU"
+            dashboard.show(Pending(name=WAITING, message=why))
+
+        with self.machine.lent(stage.meta, lambda: self.stopping, waits) as variables:
             if self.stopping:
                 return Crashed(message=f"{stage.name}: the run was stopped")
+            if waited.is_set():
+                dashboard.show(Running())
             ended = self._repro(stage, forced, environment() | variables)
         if self.stopping and ended.status:
             return Crashed(message=f"{stage.name}: stopped with the run")

@@ -187,6 +187,11 @@ stages:
     seen = [(folder / f"{name}.txt").read_text().strip() for name in "abc"]
     assert set(seen) == {"GPU-1", "GPU-2"}
     assert (folder / "other.txt").read_text() == "none\n"
+    # The dashboard has the third one begin when a device was free.
+    tasks = toy.of_run(api, "task_runs", toy.flow_runs(api)[0]["id"])
+    trained = [task for task in tasks if task["name"].startswith("train@")]
+    begun, ended = (sorted(task[key] for task in trained) for key in ("start_time", "end_time"))
+    assert begun[1] < ended[0] < begun[2]
 
 
 @pytest.mark.slow

@@ -50,6 +50,23 @@ def test_a_gpu_has_one_stage_at_a_time() -> None:
     assert sorted(machine.free_gpus) == ["GPU-1", "GPU-2"]
 
 
+def test_who_must_wait_says_so_before() -> None:
+    machine = Machine(cores=2, memory=8.0)
+    said, lent = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with machine.lent(Meta(), waits=said.set):
+            lent.set()
+
+    thread = threading.Thread(target=work)
+    with machine.lent(Meta(), waits=pytest.fail), machine.lent(Meta(), waits=pytest.fail):
+        thread.start()
+        assert said.wait(10)
+        assert not lent.is_set()
+    assert lent.wait(10)
+    thread.join(10)
+
+
 def test_other_stages_see_no_gpu() -> None:
     with Machine(cores=4, memory=8.0, gpus=["0"]).lent(Meta(cores=1)) as variables:
         assert variables == {VISIBLE: ""}
