@@ -104,14 +104,15 @@ def _say_plan(names: list[str], force: bool) -> None:
 
 
 def _say_result() -> None:
-    import pandas as pd
-
-    from pipeline import check as gate
-    from pipeline.dashboard import PAGE
-    from pipeline.stages.aggregate import CURVE, SUMMARY, table
+    from pipeline.dashboard import CURVE, PAGE, SUMMARY
 
     if not CURVE.is_file():  # another graph than ours
         return
+    import pandas as pd
+
+    from pipeline import check as gate
+    from pipeline.stages.aggregate import table
+
     typer.echo(f"\n{table(pd.read_csv(CURVE)).to_string(index=False)}\n")
     typer.echo(" ".join(gate.read(SUMMARY)["headline"]))
     typer.echo(f"\nThe report is {PAGE.resolve()}")

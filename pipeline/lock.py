@@ -22,8 +22,9 @@ def alone() -> Iterator[None]:
     if _held:  # by this very process: the command holds it for the flow that it starts
         yield
         return
-    if not Path(".dvc").is_dir():
-        raise UserError(f"{Path.cwd()}: no DVC project; run rdcodec in the project's folder")
+    for name, what in (("params.yaml", "file"), (".dvc", "folder")):
+        if not Path(name).exists():
+            raise UserError(f"{name}: no such {what}; run rdcodec in the project's folder")
     FILE.parent.mkdir(exist_ok=True)
     with FILE.open("a+b", buffering=0) as file:
         try:

@@ -403,7 +403,7 @@ def test_a_folder_without_a_project_is_one_line(tmp_path: Path, project: Path) -
         (tmp_path / name).symlink_to(project / name)
     done = toy.rdcodec(tmp_path, "run")
     assert (done.returncode, done.stderr) == (
-        2, f"error: {tmp_path}: no DVC project; run rdcodec in the project's folder\n",
+        2, "error: .dvc: no such folder; run rdcodec in the project's folder\n",
     )  # fmt: skip
     assert not (tmp_path / ".dvc").exists()
     folder = toy.make(tmp_path / "toy", "stages: {}\n")
