@@ -98,12 +98,10 @@ def lost(run: UUID) -> str:
     try:
         with get_client(sync_client=True) as client:
             client.update_flow_run(run, name=client.read_flow_run(run).name)
-    except httpx.TransportError:
-        return server.GONE
-    except PrefectHTTPStatusError as error:
-        if not server.refuses(error):
+    except (httpx.TransportError, PrefectHTTPStatusError) as error:
+        if not (why := server.lost_by(error)):
             raise
-        return server.REFUSES
+        return why
     return ""
 
 

@@ -105,14 +105,15 @@ def _run(run: Run, chosen: list[Stage]) -> State[Any]:
         run.stop()
         wait(list(futures.values()))
         states = {name: future.state for name, future in futures.items()}
+        end = _summed_up(states, cancelled)
+        server.conclude(str(end.message), 0 if end.is_completed() else 1)
         if lost := dashboard.lost(flow_run.id):
-            end = _summed_up(states, cancelled)
-            server.leave(str(end.message), 0 if end.is_completed() else 1, lost)
+            server.leave(lost)
         dashboard.settle(
             flow_run.id, {future.task_run_id: future.state for future in futures.values()}
         )
     _publish(chosen, states)
-    return _summed_up(states, cancelled)
+    return end
 
 
 def _watched(run: Run) -> Any:

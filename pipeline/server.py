@@ -34,12 +34,12 @@ GRACE_SECONDS = 30.0
 # itself it gives up after ten, and then for good: less than a busy machine needs to start one.
 EVENTS_SECONDS = 120
 RESTARTS = 5
-STOPPED = "stopped; `rdcodec run` goes on from here"
 # Why a server has no record of how a run ended.
 GONE = "is gone"
 REFUSES = "cannot write (is its disk full?)"
 # What Prefect's database needs at least, in bytes.
 ROOM = 4 << 20
+_conclusion = [("stopped; `rdcodec run` goes on from here", 1)]
 
 
 @contextmanager
@@ -73,14 +73,10 @@ def connected(own: bool = True) -> Iterator[Callable[[], None]]:
     with temporary_settings({PREFECT_API_URL: url}):
         try:
             yield started.wait if started else lambda: None
-        except httpx.TransportError:
-            if not gone():
+        except (httpx.TransportError, PrefectHTTPStatusError) as error:
+            if not (why := lost_by(error)):
                 raise
-            leave(STOPPED, 1, GONE)
-        except PrefectHTTPStatusError as error:
-            if not refuses(error):
-                raise
-            leave(STOPPED, 1, REFUSES)
+            leave(why)
 
 
 def answers(url: str = "", timeout: float = 10.0) -> bool:
@@ -101,13 +97,21 @@ def gone() -> bool:
     return False
 
 
-def refuses(error: PrefectHTTPStatusError) -> bool:
-    """Whether a server's answer is that it has failed itself."""
-    return error.response.status_code >= 500
+def lost_by(error: httpx.TransportError | PrefectHTTPStatusError) -> str:
+    """Why the server is of no use any more, if this error says so."""
+    if isinstance(error, httpx.TransportError):
+        return GONE if gone() else ""
+    return REFUSES if error.response.status_code >= 500 else ""
 
 
-def leave(message: str, status: int, why: str) -> NoReturn:
+def conclude(message: str, status: int) -> None:
+    """Have a run whose server is lost end in these words and with this exit status."""
+    _conclusion[:] = [(message, status)]
+
+
+def leave(why: str) -> NoReturn:
     """End this process, whose server is of no use: Prefect would try for minutes to tell it."""
+    message, status = _conclusion[-1]
     print(message)
     sys.stdout.flush()
     print(f"error: the Prefect server at {_address()} {why}, and has no record of how this run "
@@ -125,7 +129,7 @@ def optional() -> Iterator[None]:
     try:
         yield
     except (httpx.TransportError, PrefectHTTPStatusError) as error:
-        if isinstance(error, PrefectHTTPStatusError) and not refuses(error):
+        if isinstance(error, PrefectHTTPStatusError) and not lost_by(error):
             raise
         get_run_logger().warning("The Prefect server was not told: %s", error)
 
