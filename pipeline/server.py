@@ -24,7 +24,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from codec.errors import UserError
-from codec.files import replacing
+from codec.files import write_bytes
 from pipeline.process import die_with_parent
 
 LOCAL = "http://127.0.0.1:4200/api"
@@ -137,8 +137,7 @@ def optional() -> Iterator[None]:
 def _check_room() -> None:
     """Raise the system's OSError where Prefect's database cannot be kept or cannot grow."""
     probe = PREFECT_HOME.value() / f"rdcodec-{os.getpid()}.probe"
-    with replacing(probe) as scratch:
-        scratch.write_bytes(bytes(ROOM))
+    write_bytes(probe, bytes(ROOM))
     probe.unlink()
 
 

@@ -99,11 +99,11 @@ def begun(api: str, process: "subprocess.Popen[str]") -> str:
 
 
 def at_work_in(folder: Path) -> list[psutil.Process]:
-    """The processes whose working folder is this one."""
+    """The processes whose working folder is this one, or below it."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+            if str(folder) in process.cwd() and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 
