@@ -24,11 +24,12 @@ import numpy as np
 import torch
 from transformers import EncodecConfig, EncodecModel
 
-from codec import audio, bitstream, range_coder
+from codec import audio
+from codec.coding import bitstream, range_coder
+from codec.coding.tables import FrozenTables
 from codec.config import PRESETS, CodecConfig
-from codec.entropy_model import FrozenTables
 from codec.model import AudioCodec
-from pipeline.entropy_coders import fit_histogram
+from pipeline.coders.entropy_coders import fit_histogram
 
 RUNS = 5
 SECONDS = 60

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from codec import audio
-from pipeline import params, scoring
+from pipeline import params
 from pipeline.corpora import synthetic
+from pipeline.metrics import scoring
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "pipeline" / "corpora" / "recipes" / "test.yaml"

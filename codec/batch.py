@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from codec import audio, bitstream, checkpoint
+from codec import audio, checkpoint
+from codec.coding import bitstream
 from codec.errors import UserError, naming
 from codec.files import replacing
 from codec.model import AudioCodec, load

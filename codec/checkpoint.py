@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from codec.coding.tables import FrozenTables
 from codec.config import CodecConfig
-from codec.entropy_model import FrozenTables
 from codec.errors import UserError
 from codec.files import replacing
 from codec.model import AudioCodec, weights_hash

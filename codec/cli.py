@@ -1,12 +1,11 @@
 """The codec's commands: encode, decode, trim, info, verify, models."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Released name, model folder or model file.")
@@ -15,7 +14,6 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite outputs th
 JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Files at a time, for folders.")]
 
 
-@app.command()
 def encode(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Audio file or folder, any rate.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.rdc", help="File, or folder for folders.")],
@@ -38,7 +36,6 @@ def encode(
         typer.echo(batch.encode_file(source, target, name, codebooks))
 
 
-@app.command()
 def decode(
     source: Annotated[Path, typer.Argument(metavar="IN.rdc", help="File or folder.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.wav", help=".wav or .flac, or folder.")],
@@ -72,7 +69,6 @@ def decode(
         typer.echo(batch.decode_file(source, target, model, skip_damaged))
 
 
-@app.command()
 def trim(
     source: Annotated[Path, typer.Argument(metavar="IN.rdc")],
     target: Annotated[Path, typer.Argument(metavar="OUT.rdc")],
@@ -86,7 +82,6 @@ def trim(
     typer.echo(batch.trim_file(source, target, codebooks))
 
 
-@app.command()
 def info(
     source: Annotated[Path, typer.Argument(metavar="FILE.rdc")],
     model: ModelOption = None,
@@ -110,10 +105,9 @@ def info(
             typer.echo(f"{key:>24}  {'not known' if value is None else shown}")
 
 
-@app.command()
 def verify(source: Annotated[Path, typer.Argument(metavar="FILE.rdc")]) -> None:
     """Check every byte of an .rdc file against its checksums, without decoding it."""
-    from codec import bitstream
+    from codec.coding import bitstream
     from codec.errors import naming
 
     _exists(source)
@@ -122,7 +116,6 @@ def verify(source: Annotated[Path, typer.Argument(metavar="FILE.rdc")]) -> None:
     typer.echo(f"{source}: whole, {facts.chunks} chunks, {facts.seconds:.3f} s")
 
 
-@app.command()
 def models() -> None:
     """List the models that come with this version, and what they cost and were measured at."""
     from codec import checkpoint
@@ -169,3 +162,14 @@ def _ready(source: Path, target: Path, force: bool) -> None:
     _exists(source)
     if target.exists() and not force:
         raise UserError(f"{target}: exists already; --force overwrites it")
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (encode, decode, trim, info, verify, models)
+
+
+def application(*commands: Callable[..., None]) -> typer.Typer:
+    """A command line of these commands, each named as its function is."""
+    app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+    for command in commands:
+        app.command()(command)
+    return app

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec import audio, bitstream, range_coder
-from codec.chunks import decode_latent, encode_latent, groups, regroup
+from codec import audio
+from codec.coding import bitstream, range_coder
+from codec.coding.chunks import decode_latent, encode_latent, groups, regroup
+from codec.coding.tables import FrozenTables
 from codec.config import CodecConfig
-from codec.entropy_model import FrozenTables
 from codec.errors import AudioError, BitstreamError, UserError
-from codec.network import CodecNetwork
+from codec.nn.network import CodecNetwork
 
 
 class AudioCodec(CodecNetwork):

@@ -5,7 +5,8 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-from codec import bitstream, checkpoint
+from codec import checkpoint
+from codec.coding import bitstream
 from pipeline.coders import Coder, Timeline
 
 

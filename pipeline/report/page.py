@@ -15,9 +15,9 @@ import plotly.offline
 
 from codec.files import write_text
 from pipeline.corpora.manifest import Clip
-from pipeline.headline import METRIC
 from pipeline.metrics import METRICS
 from pipeline.report import figures, listen, provenance, sketch, tables
+from pipeline.results.headline import METRIC
 
 KIND_TITLES = {"all": "All kinds", "speech": "Speech", "music": "Music", "general": "General"}
 LOSSES = {
@@ -105,7 +105,7 @@ def write(folder: Path, run: Run) -> None:
 
 
 def write_comparison(folder: Path, compared: dict[str, Any]) -> None:
-    """Write the page of two runs, as ``pipeline.compare.compare`` describes them."""
+    """Write the page of two runs, as ``pipeline.results.compare.compare`` describes them."""
     folder.mkdir(parents=True, exist_ok=True)
     building = folder / f".{ASSETS}"
     shutil.rmtree(building, ignore_errors=True)

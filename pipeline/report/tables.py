@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.headline import METRIC
 from pipeline.metrics import METRICS
+from pipeline.results.headline import METRIC
 
 RATES = ("file_kbps", "payload_kbps", "estimated_kbps", "estimate_gap_percent")
 

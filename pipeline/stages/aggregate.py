@@ -15,16 +15,17 @@ import pandas as pd
 
 from codec.errors import UserError
 from codec.files import write_text
-from pipeline import comparisons, params
+from pipeline import params
 from pipeline.coders.bench import table_path
 from pipeline.corpora.manifest import AS_TEXT, FILE_NAME, KINDS
-from pipeline.headline import headline, verdict
 from pipeline.metrics import METRICS
 from pipeline.params import Params, Statistics
+from pipeline.results import comparisons
+from pipeline.results.headline import headline, verdict
+from pipeline.results.statistics import bootstrap_mean
 from pipeline.stage import log, run
 from pipeline.stages.prepare import TEST
 from pipeline.stages.score import SCORES
-from pipeline.statistics import bootstrap_mean
 
 REPORTS = Path("reports")
 CURVE, SUMMARY = REPORTS / "rd.csv", REPORTS / "summary.json"

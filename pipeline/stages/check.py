@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from codec.files import write_text
-from pipeline import check, params
+from pipeline import params
+from pipeline.results import gate as check
 from pipeline.stage import log, run
 from pipeline.stages.aggregate import SUMMARY
 from pipeline.stages.speed import SPEED

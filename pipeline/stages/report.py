@@ -5,13 +5,14 @@ The page, its listening test and their assets open from a disk, a mail or a serv
 
 import pandas as pd
 
-from pipeline import check, params
-from pipeline.claims import claims
+from pipeline import params
 from pipeline.coders.bench import table_path
 from pipeline.corpora import manifest
 from pipeline.corpora.manifest import AS_TEXT
 from pipeline.params import BASE
 from pipeline.report import listen, page
+from pipeline.results import gate as check
+from pipeline.results.claims import claims
 from pipeline.stage import log, run
 from pipeline.stages.aggregate import CURVE, REPORTS, SUMMARY
 from pipeline.stages.prepare import TEST

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from codec.files import write_text
-from pipeline import params, scoring
+from pipeline import params
 from pipeline.coders.bench import decoded_path
 from pipeline.corpora import manifest
-from pipeline.metrics import selftest
+from pipeline.metrics import scoring, selftest
 from pipeline.stage import progress, run
 from pipeline.stages.prepare import TEST
 

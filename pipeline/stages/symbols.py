@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from codec import checkpoint
-from codec.entropy_model import FrozenTables
+from codec.coding.tables import FrozenTables
 from codec.files import write_text
 from codec.model import AudioCodec
-from pipeline import entropy_coders, params
+from pipeline import params
+from pipeline.coders import entropy_coders
 from pipeline.coders.bench import CODED
 from pipeline.corpora import manifest
 from pipeline.stage import cores, log, run

@@ -19,7 +19,7 @@ import torch
 from lightning.fabric import Fabric
 
 from codec import audio, checkpoint
-from codec.chunks import grouped
+from codec.coding.chunks import grouped
 from codec.config import CodecConfig
 from codec.errors import UserError
 from codec.files import replacing, write_text

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codec import audio
-from codec.chunks import grouped
+from codec.coding.chunks import grouped
 from pipeline.corpora import manifest
 from pipeline.params import Augment
 

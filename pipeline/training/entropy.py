@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codec import audio
-from codec.entropy_model import CategoricalPrior, FactorizedPrior, Prior
 from codec.model import AudioCodec
+from codec.nn.priors import CategoricalPrior, FactorizedPrior, Prior
 from pipeline.corpora import manifest
 
 FRAMES_PER_STEP = 4096

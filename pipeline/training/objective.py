@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from codec.discriminators import (
+from codec.nn.discriminators import (
     MultiScaleSTFTDiscriminator,
     adversarial_loss,
     discriminator_loss,
     feature_matching_loss,
 )
-from codec.losses import MultiScaleMelLoss, MultiScaleSTFTLoss
-from codec.network import TrainingOutput
-from codec.quantizer import commitment_loss
+from codec.nn.losses import MultiScaleMelLoss, MultiScaleSTFTLoss
+from codec.nn.network import TrainingOutput
+from codec.nn.quantizer import commitment_loss
 from pipeline.params import Loss
 
 

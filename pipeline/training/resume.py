@@ -15,7 +15,7 @@ from codec.files import replacing
 
 FOLDER = Path("checkpoints")
 STATE = "state.pt"
-SOURCES = ("codec", "pipeline/training")
+SOURCES = ("codec/nn", "codec/coding", "pipeline/training")
 
 
 @contextmanager

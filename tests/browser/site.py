@@ -8,11 +8,11 @@ import pandas as pd
 from codec import audio
 from pipeline.coders import bench as coded
 from pipeline.coders.opus import OpusCoder
-from pipeline.comparisons import Bench
 from pipeline.corpora import manifest
-from pipeline.headline import headline
 from pipeline.params import Statistics
 from pipeline.report import listen, page
+from pipeline.results.comparisons import Bench
+from pipeline.results.headline import headline
 
 STATISTICS = Statistics(resamples=200, confidence=0.95, min_overlap=0.5)
 NEURAL = {"b150": (3.0, 2.2), "b070": (6.0, 2.8), "b050": (11.5, 3.2), "b030": (17.0, 3.6)}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import listening
+from pipeline.results import listening
 from tests.browser import site
 
 pytestmark = pytest.mark.browser

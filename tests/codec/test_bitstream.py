@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec import bitstream
-from codec.bitstream import HEADER_BYTES, Header
+from codec.coding import bitstream
+from codec.coding.bitstream import HEADER_BYTES, Header
 from codec.errors import BitstreamError
 
 

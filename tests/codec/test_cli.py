@@ -8,8 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from codec import audio, checkpoint
-from codec.cli import app
+from codec.cli import COMMANDS, application
 from tests.conftest import ROOT, tiny_codec, tone
+
+APP = application(*COMMANDS)
 
 
 @pytest.fixture
@@ -29,16 +31,16 @@ def rdcodec(*words: str) -> "subprocess.CompletedProcess[str]":
 
 def test_encode_info_decode(workplace: Path) -> None:
     runner = CliRunner()
-    done = runner.invoke(app, ["encode", "in.wav", "out.rdc", "--model", "models/tiny"])
+    done = runner.invoke(APP, ["encode", "in.wav", "out.rdc", "--model", "models/tiny"])
     assert done.exit_code == 0, done.output
-    done = runner.invoke(app, ["info", "out.rdc", "--json"])
+    done = runner.invoke(APP, ["info", "out.rdc", "--json"])
     facts = json.loads(done.output)
     assert facts["sample_rate"] == 22_050
     assert facts["channels"] == 2
     assert facts["file_bytes"] == (workplace / "out.rdc").stat().st_size
-    assert "compression_ratio" in runner.invoke(app, ["info", "out.rdc"]).output
+    assert "compression_ratio" in runner.invoke(APP, ["info", "out.rdc"]).output
     # The model is found by its hash.
-    done = runner.invoke(app, ["decode", "out.rdc", "back.wav"])
+    done = runner.invoke(APP, ["decode", "out.rdc", "back.wav"])
     assert done.exit_code == 0, done.output
     back, rate = audio.read("back.wav")
     wave, _ = audio.read("in.wav")

@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from codec import range_coder
-from codec.entropy_model import TOTAL, FactorizedPrior, FrozenTables
+from codec.coding import range_coder
+from codec.coding.tables import TOTAL, FrozenTables
 from codec.errors import BitstreamError
+from codec.nn.priors import FactorizedPrior
 from pipeline.training import entropy
 
 

@@ -14,7 +14,7 @@ import time
 import numpy as np
 import pytest
 
-from codec import bitstream
+from codec.coding import bitstream
 from codec.errors import BitstreamError
 from codec.model import AudioCodec
 from tests.conftest import RESIDUAL, SPECTRAL, tiny_codec, tone

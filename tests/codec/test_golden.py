@@ -1,7 +1,7 @@
 """Files that earlier versions wrote must decode to the same symbols.
 
-After a change of format or tables that is meant: raise VERSION in codec/bitstream.py (layout) or
-FORMAT in codec/checkpoint.py (models), say so in CHANGELOG.md, and write the files anew with
+After a change of format or tables that is meant: raise VERSION in codec/coding/bitstream.py
+(layout) or FORMAT in codec/checkpoint.py (models), say so in CHANGELOG.md, and write the files anew with
 `python -m tests.codec.test_golden`.
 """
 
@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import codec as library
-from codec import bitstream, checkpoint
+from codec import checkpoint
+from codec.coding import bitstream
 from tests.conftest import CONFIGS, ROOT, tiny_codec
 
 GOLDEN = ROOT / "tests" / "golden"

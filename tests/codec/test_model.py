@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import codec as library
-from codec import bitstream, checkpoint
+from codec import checkpoint
+from codec.coding import bitstream
 from codec.errors import AudioError, BitstreamError, UserError
 from codec.model import AudioCodec
 from tests.conftest import CONFIGS, SPECTRAL, tiny_codec, tone

@@ -4,14 +4,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec.chunks import BLOCK_FRAMES
+from codec.coding.chunks import BLOCK_FRAMES
 from codec.config import PRESETS
-from codec.decoder import build_decoder
-from codec.encoder import build_encoder
-from codec.layers import Spectrum
-from codec.losses import MultiScaleSTFTLoss
 from codec.model import AudioCodec
-from codec.quantizer import ScalarQuantizer, commitment_loss, straight_through
+from codec.nn.decoder import build_decoder
+from codec.nn.encoder import build_encoder
+from codec.nn.layers import Spectrum
+from codec.nn.losses import MultiScaleSTFTLoss
+from codec.nn.quantizer import ScalarQuantizer, commitment_loss, straight_through
 from tests.conftest import CONFIGS, tiny_codec, tone
 
 

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec import bitstream
-from codec.entropy_model import CategoricalPrior
+from codec.coding import bitstream
 from codec.errors import BitstreamError, UserError
-from codec.quantizer import ResidualVectorQuantizer
+from codec.nn.priors import CategoricalPrior
+from codec.nn.quantizer import ResidualVectorQuantizer
 from pipeline.training import entropy
 from tests.conftest import RESIDUAL, SPECTRAL, tiny_codec, tone
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from codec.errors import UserError
-from pipeline import check
 from pipeline.params import Check
+from pipeline.results import gate as check
 
 TOLERANCES = Check(
     baseline="baseline.json", metrics={"visqol_audio": 0.1, "stoi": 0.02}, rate_percent=5.0,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from codec.errors import UserError
-from pipeline import compare
-from pipeline.comparisons import Bench
 from pipeline.report import page
+from pipeline.results import compare
+from pipeline.results.comparisons import Bench
 from tests.pipeline.test_comparisons import SETTINGS, bench
 
 __all__ = ["bench"]

@@ -9,9 +9,9 @@ import pytest
 from codec import audio
 from codec.errors import UserError
 from pipeline import params
-from pipeline.claims import claims
-from pipeline.comparisons import Bench
 from pipeline.corpora import manifest
+from pipeline.results.claims import claims
+from pipeline.results.comparisons import Bench
 from pipeline.stages import external
 from tests.conftest import ROOT, tone
 

@@ -19,7 +19,8 @@ import soundfile
 import yaml
 
 from codec import audio
-from pipeline import graph, params
+from pipeline import params
+from pipeline.running import graph
 from tests.conftest import tone
 from tests.pipeline import toy
 from tests.project import TINY, Project

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from codec.entropy_model import FrozenTables
-from pipeline import entropy_coders
+from codec.coding.tables import FrozenTables
+from pipeline.coders import entropy_coders
 
 
 def skewed(count: int, seed: int) -> np.ndarray:

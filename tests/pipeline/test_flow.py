@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from codec.errors import UserError
-from pipeline import graph
-from pipeline.graph import Meta, Stage
+from pipeline.running import graph
+from pipeline.running.graph import Meta, Stage
 from pipeline.stage import counted
 from tests.pipeline import toy
 

@@ -12,12 +12,13 @@ import torch
 
 from codec import audio
 from codec.errors import UserError
-from pipeline import check, metrics, params, scoring
+from pipeline import metrics, params
 from pipeline.coders import Coder, build
 from pipeline.coders.bench import code_clips, decoded_path
 from pipeline.coders.neural import NeuralCoder
 from pipeline.corpora import manifest
-from pipeline.metrics import selftest
+from pipeline.metrics import scoring, selftest
+from pipeline.results import gate as check
 from pipeline.stages import aggregate, score, speed
 from pipeline.stages import check as stage
 from tests.conftest import ROOT

@@ -10,7 +10,7 @@ import pytest
 
 from codec.errors import UserError
 from pipeline import params
-from pipeline.graph import Stage, stages
+from pipeline.running.graph import Stage, stages
 from tests.conftest import ROOT
 from tests.pipeline import toy
 

@@ -1,6 +1,6 @@
 import pandas as pd
 
-from pipeline.headline import headline
+from pipeline.results.headline import headline
 
 
 def curve(rows: list[tuple[str, str, str, float, float]]) -> pd.DataFrame:

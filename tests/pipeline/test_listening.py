@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from codec.errors import UserError
-from pipeline import listening
 from pipeline.cli import app
+from pipeline.results import listening
 
 NUMBERS = itertools.count()
 

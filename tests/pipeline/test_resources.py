@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from pipeline import resources
-from pipeline.graph import Meta
-from pipeline.resources import VISIBLE, Machine
+from pipeline.running import resources
+from pipeline.running.graph import Meta
+from pipeline.running.resources import VISIBLE, Machine
 
 
 def at_work_together(machine: Machine, wanted: list[Meta]) -> list[dict[str, str]]:

@@ -14,11 +14,11 @@ from scipy.signal import lfilter
 
 from codec import audio
 from codec.errors import UserError
-from pipeline import scoring
-from pipeline.executor import executor
+from pipeline.metrics import scoring
 from pipeline.metrics.delay import delay_ms
+from pipeline.metrics.executor import executor
+from pipeline.metrics.scoring import Pair
 from pipeline.params import Score
-from pipeline.scoring import Pair
 from tests.conftest import ROOT, recorded, tone
 
 HERE = Score(jobs=1, executor="processes", address="", chunk=4)
@@ -167,7 +167,7 @@ def test_scoring_that_was_killed_goes_on(pairs: list[Pair], tmp_path: Path) -> N
 
 def test_an_address_without_a_scheduler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
-    import pipeline.executor as module
+    import pipeline.metrics.executor as module
 
     monkeypatch.setattr(module, "CONNECT_SECONDS", 2)
     settings = HERE.model_copy(update={"executor": "dask", "address": "tcp://127.0.0.1:9"})

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from pipeline.statistics import (
+from pipeline.results.statistics import (
     Sample,
     at_rate,
     bd_rate,

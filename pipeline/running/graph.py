@@ -11,7 +11,7 @@ from dvc.repo import Repo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from codec.errors import UserError
-from pipeline.dvc_state import keep_whole, release_dead
+from pipeline.running.state import keep_whole, release_dead
 
 PARAMS = "params.yaml"
 keep_whole()

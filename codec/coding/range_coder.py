@@ -10,7 +10,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.entropy_model import FrozenTables
+from codec.coding.tables import FrozenTables
 from codec.errors import BitstreamError
 
 _models = constriction.stream.model

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy import stats
 
 from codec.errors import UserError
-from pipeline.statistics import bootstrap_mean
+from pipeline.results.statistics import bootstrap_mean
 
 LEVEL = 0.05
 """Right answers that guessing gives this rarely are taken for hearing."""

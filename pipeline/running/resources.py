@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.graph import Meta
+from pipeline.running.graph import Meta
 from pipeline.stage import cores
 
 GB = 1e9

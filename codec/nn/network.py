@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from codec.config import CodecConfig
-from codec.decoder import build_decoder
-from codec.encoder import build_encoder
-from codec.entropy_model import build_prior
-from codec.quantizer import build_quantizer, straight_through
+from codec.nn.decoder import build_decoder
+from codec.nn.encoder import build_encoder
+from codec.nn.priors import build_prior
+from codec.nn.quantizer import build_quantizer, straight_through
 
 
 @dataclass

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.config import CodecConfig
-from codec.layers import ChannelNorm, ConvNeXtBlock, ResidualUnit, Spectrum
+from codec.nn.layers import ChannelNorm, ConvNeXtBlock, ResidualUnit, Spectrum
 
 
 class WaveformEncoder(nn.Module):

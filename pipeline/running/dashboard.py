@@ -12,7 +12,7 @@ from uuid import UUID
 
 import httpx
 
-from pipeline import server  # first: it sets up Prefect
+from pipeline.running import server  # first: it sets up Prefect
 
 # isort: split
 from prefect import get_run_logger

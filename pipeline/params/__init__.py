@@ -17,7 +17,7 @@ from codec.errors import UserError
 from codec.files import write_text
 
 FILE = Path("params.yaml")
-VARIANTS = Path(__file__).parent / "variants"
+VARIANTS = Path(__file__).parent.parent / "variants"
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]

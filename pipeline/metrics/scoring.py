@@ -14,9 +14,9 @@ from codec import audio
 from codec.errors import UserError
 from codec.files import write_text
 from pipeline import metrics
-from pipeline.executor import executor, jobs
 from pipeline.metrics import METRICS, Unscorable, measure
 from pipeline.metrics.delay import delay_ms
+from pipeline.metrics.executor import executor, jobs
 from pipeline.params import Score
 
 CACHE = Path(".cache/scores")

@@ -7,7 +7,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.params import Statistics
-from pipeline.statistics import Paired, Sample, at_rate, bd_rate, bootstrap_bd_rate, holm, paired
+from pipeline.results.statistics import (
+    Paired,
+    Sample,
+    at_rate,
+    bd_rate,
+    bootstrap_bd_rate,
+    holm,
+    paired,
+)
 
 NOT_COMPARED = ("si_sdr",)
 """No measure of how it sounds: parametric coders leave the waveform."""

@@ -1,20 +1,15 @@
-"""The one command, rdcodec: the codec's commands and the bench's."""
+"""The commands that look at results: variants, check, score, compare, listening, release."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from codec.cli import app
-from codec.errors import UserError, one_line
-from pipeline.cli_run import COMMANDS
-
-for command in COMMANDS:
-    app.command()(command)
+from codec.errors import UserError
 
 
-@app.command()
 def variants() -> None:
     """List the named changes of params.yaml that `rdcodec run --variant` makes."""
     from pipeline import params
@@ -23,7 +18,6 @@ def variants() -> None:
         typer.echo(f"{name:16} {about}")
 
 
-@app.command()
 def check(
     update: Annotated[
         bool, typer.Option("--update", help="Make the present results the baseline.")
@@ -36,9 +30,9 @@ def check(
     ] = False,
 ) -> None:
     """Compare the results with the baseline; worse values exit with 1."""
-    from pipeline import check as gate
     from pipeline import params
     from pipeline.report import page, provenance
+    from pipeline.results import gate
     from pipeline.stages import check as stage
     from pipeline.stages.aggregate import SUMMARY
     from pipeline.stages.speed import SPEED
@@ -56,7 +50,6 @@ def check(
     stage.main(strict)
 
 
-@app.command()
 def score(
     reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="The original.")],
     degraded: Annotated[Path, typer.Argument(metavar="DEGRADED", help="What became of it.")],
@@ -68,9 +61,8 @@ def score(
     """Score any pair of files with every metric that is made for its kind."""
     import json
 
-    from pipeline import scoring
     from pipeline.corpora.manifest import KINDS
-    from pipeline.metrics import METRICS
+    from pipeline.metrics import METRICS, scoring
 
     if kind not in KINDS:
         raise UserError(f"--kind {kind}: use {', '.join(KINDS)}")
@@ -90,7 +82,6 @@ def score(
         typer.echo(f"note: {note}")
 
 
-@app.command()
 def compare(
     before: Annotated[
         str, typer.Argument(metavar="A", help="A git revision, or a folder with results.")
@@ -103,9 +94,9 @@ def compare(
     ] = Path("reports/compare"),
 ) -> None:
     """Compare the results of two runs: curves and BD-rates of B against A, on a page."""
-    from pipeline import compare as comparison
     from pipeline import params
     from pipeline.report import page
+    from pipeline.results import compare as comparison
 
     settings = params.load()
     found = comparison.compare(
@@ -116,7 +107,6 @@ def compare(
     typer.echo(f"\n{found['headline']}\n\nThe page is {(out / 'index.html').resolve()}")
 
 
-@app.command()
 def listening(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="What the listening test saved.")
@@ -127,28 +117,20 @@ def listening(
     import dataclasses
     import json
 
-    from pipeline import listening as test
+    from pipeline.results import listening as test
 
     result = test.evaluate(test.read(files))
     typer.echo(json.dumps(dataclasses.asdict(result)) if as_json else test.table(result))
 
 
-@app.command()
 def release(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="One of models in params.yaml.")],
     name: Annotated[str, typer.Option("--name", help="What users will call it.")],
 ) -> None:
     """Copy a benched model into codec/weights/, with its card."""
-    from pipeline.release import release as released
+    from pipeline.report.release import release as released
 
     typer.echo(f"{released(model, name)}; commit it with its model")
 
 
-def main() -> None:
-    """Run a command; a UserError is one line on stderr and exit status 2."""
-    with one_line():
-        app()
-
-
-if __name__ == "__main__":
-    main()
+COMMANDS: tuple[Callable[..., None], ...] = (variants, check, score, compare, listening, release)

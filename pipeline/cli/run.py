@@ -41,7 +41,8 @@ def run(
     ] = False,
 ) -> None:
     """Run the pipeline of dvc.yaml: what changed, and what depends on it."""
-    from pipeline import lock, params
+    from pipeline import params
+    from pipeline.running import lock
 
     names = stages or []
     if dry_run and (assignments or variants):
@@ -53,7 +54,7 @@ def run(
         if dry_run:
             _say_plan(names, force)
             return
-        from pipeline import flow
+        from pipeline.running import flow
 
         try:
             done = flow.execute(names, force)
@@ -86,13 +87,13 @@ def serve(
     if interval is not None and interval <= 0:
         raise UserError("--interval: seconds, more than 0")
     params.load()
-    from pipeline import flow
+    from pipeline.running import flow
 
     flow.serve(name, cron, interval)
 
 
 def _say_plan(names: list[str], force: bool) -> None:
-    from pipeline import graph
+    from pipeline.running import graph
 
     whole = graph.stages()
     chosen = graph.selected(whole, names)
@@ -104,13 +105,13 @@ def _say_plan(names: list[str], force: bool) -> None:
 
 
 def _say_result() -> None:
-    from pipeline.dashboard import CURVE, PAGE, SUMMARY
+    from pipeline.running.dashboard import CURVE, PAGE, SUMMARY
 
     if not CURVE.is_file():  # another graph than ours
         return
     import pandas as pd
 
-    from pipeline import check as gate
+    from pipeline.results import gate
     from pipeline.stages.aggregate import table
 
     typer.echo(f"\n{table(pd.read_csv(CURVE)).to_string(index=False)}\n")

@@ -12,11 +12,11 @@ from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 
 from codec.errors import UserError
-from pipeline.comparisons import Bench
 from pipeline.corpora.manifest import AS_TEXT
-from pipeline.headline import verdict
 from pipeline.params import Statistics
 from pipeline.report import page
+from pipeline.results.comparisons import Bench
+from pipeline.results.headline import verdict
 
 CURVE = "reports/rd.csv"
 TESTED = "neural"

@@ -10,8 +10,8 @@ import signal
 from pathlib import Path
 from typing import Annotated, Any
 
-from pipeline import dashboard, graph, lock, server  # before Prefect, which it sets up
 from pipeline import params as settings
+from pipeline.running import dashboard, graph, lock, server  # before Prefect, which it sets up
 
 # isort: split
 from prefect import flow, get_run_logger, tags, task
@@ -27,9 +27,9 @@ from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError, WithJsonSchema
 
 from codec.errors import UserError
-from pipeline.graph import Stage
 from pipeline.process import die_with_parent
-from pipeline.run import CACHED, KILL_SECONDS, RESTORED, Run
+from pipeline.running.graph import Stage
+from pipeline.running.run import CACHED, KILL_SECONDS, RESTORED, Run
 
 BURIED = "run %s did not say how it ended: now marked Crashed"
 POLL_SECONDS = 5.0

@@ -11,12 +11,13 @@ import pandas as pd
 from codec import checkpoint
 from codec.errors import UserError
 from codec.files import replacing, write_text
-from pipeline import check, params
+from pipeline import params
 from pipeline.corpora import manifest
 from pipeline.metrics import METRICS
 from pipeline.params import BASE
 from pipeline.report import provenance
 from pipeline.report.page import number
+from pipeline.results import gate as check
 from pipeline.stages.aggregate import SUMMARY
 from pipeline.stages.prepare import TRAIN
 from pipeline.stages.train import MODELS

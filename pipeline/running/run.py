@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import dashboard  # before Prefect, which it sets up
+from pipeline.running import dashboard  # before Prefect, which it sets up
 
 # isort: split
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Crashed, Failed, Pending, Running
 
-from pipeline.graph import Stage
 from pipeline.process import die_with_parent
-from pipeline.resources import Machine
+from pipeline.running.graph import Stage
+from pipeline.running.resources import Machine
 from pipeline.stage import counted
 
 CACHED, RESTORED, TIMED_OUT, WAITING = "Cached", "Restored", "TimedOut", "Waiting"
@@ -93,7 +93,7 @@ class Run:
         """`dvc repro` of one stage, its output logged line by line."""
         logger = get_run_logger()
         # The flag must stand before the command: eight stages at once then wait for their turn.
-        command = [sys.executable, "-m", "pipeline.repro", "--wait-for-lock", "repro"]
+        command = [sys.executable, "-m", "pipeline.running.repro", "--wait-for-lock", "repro"]
         command += ["-s", stage.name]
         process = subprocess.Popen(
             [*command, "--force"] if forced else command,

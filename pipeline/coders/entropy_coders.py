@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from codec import range_coder
-from codec.entropy_model import FrozenTables
+from codec.coding import range_coder
+from codec.coding.tables import FrozenTables
 
 Symbols = NDArray[np.int32]
 """(rows, frames)."""

@@ -1,0 +1,8 @@
+"""`python -m codec`: the codec's commands, without the bench."""
+
+from codec.cli import COMMANDS, application
+from codec.errors import one_line
+
+if __name__ == "__main__":
+    with one_line():
+        application(*COMMANDS)(prog_name="python -m codec")

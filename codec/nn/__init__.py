@@ -1,0 +1,1 @@
+"""What trains: transforms, networks, quantizers, priors and losses."""

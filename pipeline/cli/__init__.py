@@ -1,0 +1,13 @@
+"""The one command, rdcodec: the codec's commands and the bench's, a module for each room."""
+
+from codec import cli as codec
+from codec.errors import one_line
+from pipeline.cli import results, run
+
+app = codec.application(*codec.COMMANDS, *run.COMMANDS, *results.COMMANDS)
+
+
+def main() -> None:
+    """Run a command; a UserError is one line on stderr and exit status 2."""
+    with one_line():
+        app()

@@ -1,0 +1,1 @@
+"""What tables say: statistics, comparisons, claims, and the gate."""
