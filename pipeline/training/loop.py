@@ -284,7 +284,7 @@ def validate(codec: AudioCodec, objective: Objective, held_out: Tensor) -> dict[
 @torch.no_grad()
 def coded_kbps(codec: AudioCodec, waveform: Tensor) -> float:
     """kbps of (batch, channels, samples) as one payload of the range coder, tables frozen now."""
-    symbols = codec.quantizer.quantize(codec.nn.encoder(waveform).float())
+    symbols = codec.quantizer.quantize(codec.encoder(waveform).float())
     rows = symbols.transpose(0, 1).flatten(1).cpu().numpy()
     seconds = waveform.shape[0] * waveform.shape[-1] / codec.config.sample_rate
     return 8 * len(range_coder.encode(rows, codec.prior.freeze())) / seconds / 1000

@@ -1,8 +1,8 @@
 """Files that earlier versions wrote must decode to the same symbols.
 
 After a change of format or tables that is meant: raise VERSION in codec/coding/bitstream.py
-(layout) or FORMAT in codec/checkpoint.py (models), say so in CHANGELOG.md, and write the files anew with
-`python -m tests.codec.test_golden`.
+(layout) or FORMAT in codec/checkpoint.py (models), say so in CHANGELOG.md, and write the files
+anew with `python -m tests.codec.test_golden`.
 """
 
 import io
