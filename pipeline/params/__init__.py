@@ -24,6 +24,10 @@ NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Weight = NotNegative
 BASE = "base"
+# One for all rates, or from the lowest rate's to the highest rate's.
+Beta = (
+    NotNegative | Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
+)
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -148,7 +152,7 @@ class Pretrain(Section):
     """The base from which every model starts."""
 
     init: str
-    beta: Weight
+    beta: Beta
     steps: Count
 
 
@@ -169,7 +173,7 @@ class Quantizer(Section):
 class Model(Section):
     """One entry of the sweep."""
 
-    beta: Weight
+    beta: Beta
     init: str = BASE
     codec: Quantizer | None = None
     loss: dict[str, Any] = {}

@@ -30,7 +30,7 @@ from pipeline.params import BASE, Adversarial, Listen, Model, Optimizer, Pretrai
 from pipeline.stage import cores, log, run
 from pipeline.stages.prepare import TRAIN, VALID
 from pipeline.training import loop, resume, watch
-from pipeline.training.data import Segments
+from pipeline.training.data import Segments, recordings
 from pipeline.training.objective import Adversary, Objective
 
 MODELS = Path("models")
@@ -61,7 +61,7 @@ def main(name: str) -> None:
     size = (config.sample_rate, config.channels, frames * config.hop)
     weights = sum(parameter.numel() for parameter in codec.parameters())
     log.info(
-        "%s: from %s, beta %g, %d steps, %.2f million parameters, on %s",
+        "%s: from %s, beta %s, %d steps, %.2f million parameters, on %s",
         name, model.init, model.beta, steps, weights / 1e6, device_name(fabric),
     )  # fmt: skip
     folder, target = resume.FOLDER / name, MODELS / name
@@ -69,13 +69,16 @@ def main(name: str) -> None:
     with resume.locked(folder, fabric.is_global_zero):
         plan = loop.Plan(
             codec=codec,
-            objective=Objective(loss, model.beta, config.sample_rate),
+            objective=Objective(loss, model.beta, config.sample_rate, config.levels),
             adversary=adversary(adversarial),
             balanced=loss.balanced,
             settings=settings.optimizer,
             steps=steps,
-            training=Segments(TRAIN, *size, [settings.seed, *name.encode()], settings.augment),
-            validation=Segments(VALID, *size, [settings.seed]),
+            training=Segments(
+                recordings(TRAIN, *size[:2]), *size, [settings.seed, *name.encode()],
+                settings.augment, fabric.device,
+            ),
+            validation=Segments(recordings(VALID, *size[:2]), *size, [settings.seed]),
             folder=folder,
             fingerprint=resume.fingerprint(
                 name, model.beta, steps, settings.seed, config.model_dump(), loss.model_dump(),
