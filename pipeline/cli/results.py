@@ -31,11 +31,10 @@ def check(
 ) -> None:
     """Compare the results with the baseline; worse values exit with 1."""
     from pipeline import params
+    from pipeline.layout import SPEED, SUMMARY
     from pipeline.report import page, provenance
     from pipeline.results import gate
     from pipeline.stages import check as stage
-    from pipeline.stages.aggregate import SUMMARY
-    from pipeline.stages.speed import SPEED
 
     if update:
         path = Path(params.load().check.baseline)

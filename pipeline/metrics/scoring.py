@@ -20,6 +20,8 @@ from pipeline.metrics.executor import executor, jobs
 from pipeline.params import Score
 
 CACHE = Path(".cache/scores")
+COLUMNS = ["point", "clip", "kind", "source", "metric", "value", "reason", "provenance"]
+"""Of a table of scores."""
 PIECES_PER_JOB = 16
 # ViSQOL's numba aborts a process where two threads use it; a Dask worker may have many.
 _TURN = threading.Lock()

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from codec.files import write_text
-from pipeline.coders.bench import decoded_path
+from pipeline import layout
 from pipeline.corpora.manifest import Clip
 from pipeline.metrics import METRICS
 
@@ -117,7 +117,7 @@ def write_audio(
     for number, clip in enumerate(clips):
         _write(folder, f"{number}-{ORIGINAL}", split / clip.file, "null")
         for point in points_of(chosen):
-            path = decoded_path(point, clip)
+            path = layout.decoded_file(point, clip.name)
             _write(folder, f"{number}-{point}", path, timelines[point, clip.name])
 
 

@@ -11,16 +11,14 @@ import pandas as pd
 from codec import checkpoint
 from codec.errors import UserError
 from codec.files import replacing, write_text
-from pipeline import params
+from pipeline import layout, params
 from pipeline.corpora import manifest
+from pipeline.layout import SUMMARY, TRAIN
 from pipeline.metrics import METRICS
 from pipeline.params import BASE
 from pipeline.report import provenance
 from pipeline.report.page import number
-from pipeline.results import gate as check
-from pipeline.stages.aggregate import SUMMARY
-from pipeline.stages.prepare import TRAIN
-from pipeline.stages.train import MODELS
+from pipeline.results import gate
 
 LARGEST = 8 * 2**20
 
@@ -30,8 +28,8 @@ def release(model: str, name: str, folder: Path = checkpoint.RELEASED) -> Path:
 
     The file is the very one that the bench judged. UserError where the bench has not judged it.
     """
-    settings, summary = params.load(), check.read(SUMMARY)
-    source = MODELS / model / checkpoint.FILE_NAME
+    settings, summary = params.load(), gate.read(SUMMARY)
+    source = layout.model_file(model)
     own = [
         point
         for point in [f"neural-{model}"]
@@ -64,8 +62,7 @@ def _facts(model: str, settings: params.Params) -> dict[str, Any]:
     """What the model is and how it was trained, its base included."""
     config = settings.config_of(model)
     own, base = (
-        json.loads((MODELS / one / "training.json").read_text(encoding="utf-8"))
-        for one in (model, BASE)
+        json.loads(layout.training_facts(one).read_text(encoding="utf-8")) for one in (model, BASE)
     )
     parts = [base, own] if own["init"] == BASE else [own]
     quantizer = "scalar"

@@ -41,15 +41,10 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Crashed
 from prefect.utilities.engine import emit_task_run_state_change_event
 
+from pipeline.layout import CURVE, PAGE, SUMMARY
 from pipeline.process import lives
 
 FLOW = "rdcodec"
-SUMMARY, CURVE, PAGE = (
-    Path("reports/summary.json"),
-    Path("reports/rd.csv"),
-    Path("reports/index.html"),
-)
-TRAINING = "training.csv"
 SETTLE_SECONDS = 60.0
 LIVE = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 PAGE_SIZE = 200
@@ -231,7 +226,7 @@ def publish(up_to_date: Callable[[Path], bool]) -> None:
     if up_to_date(SUMMARY) and up_to_date(CURVE):
         import pandas as pd
 
-        from pipeline.stages.aggregate import table
+        from pipeline.results.curve import table
 
         rows = json.loads(table(pd.read_csv(CURVE)).to_json(orient="records"))
         headline = " ".join(json.loads(SUMMARY.read_text(encoding="utf-8"))["headline"])

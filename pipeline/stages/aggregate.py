@@ -7,7 +7,6 @@ summary.json has the same as a tree, with BD-rates against Opus; `check` and DVC
 import hashlib
 import json
 from collections.abc import Hashable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,41 +14,38 @@ import pandas as pd
 
 from codec.errors import UserError
 from codec.files import write_text
-from pipeline import params
-from pipeline.coders.bench import table_path
+from pipeline import layout, params
 from pipeline.corpora.manifest import AS_TEXT, FILE_NAME, KINDS
-from pipeline.metrics import METRICS
+from pipeline.layout import CURVE, SUMMARY, TEST
 from pipeline.params import Params, Statistics
 from pipeline.results import comparisons
+from pipeline.results.curve import ALL, table
 from pipeline.results.headline import headline, verdict
 from pipeline.results.statistics import bootstrap_mean
 from pipeline.stage import log, run
-from pipeline.stages.prepare import TEST
-from pipeline.stages.score import SCORES
-
-REPORTS = Path("reports")
-CURVE, SUMMARY = REPORTS / "rd.csv", REPORTS / "summary.json"
-ALL = "all"
 
 
 def main() -> None:
     settings = params.load()
     series = settings.points()
     points = list(series)
-    external = [f"external-{name}" for name in settings.external]
+    external = [layout.external(name) for name in settings.external]
     files = pd.concat(
-        [pd.read_csv(table_path(point), dtype=AS_TEXT).assign(point=point) for point in points]
-        + [pd.read_csv(table_path(name), dtype=AS_TEXT) for name in external],
+        [
+            pd.read_csv(layout.files_table(point), dtype=AS_TEXT).assign(point=point)
+            for point in points
+        ]
+        + [pd.read_csv(layout.files_table(name), dtype=AS_TEXT) for name in external],
         ignore_index=True,
     )
     scores = pd.concat(
-        [pd.read_csv(SCORES / f"{name}.csv", keep_default_na=False, na_values={"value": [""]},
+        [pd.read_csv(layout.scores_table(name), keep_default_na=False, na_values={"value": [""]},
                      dtype=AS_TEXT)
          for name in [*points, *external]],
         ignore_index=True,
     )  # fmt: skip
     for name in settings.external:
-        theirs = set(pd.read_csv(table_path(f"external-{name}"), dtype=AS_TEXT).point)
+        theirs = set(pd.read_csv(layout.files_table(layout.external(name)), dtype=AS_TEXT).point)
         if taken := theirs & set(series):
             raise UserError(f"external.{name}: point {sorted(taken)[0]} is there already")
         series |= dict.fromkeys(sorted(theirs), name)
@@ -208,23 +204,6 @@ def fingerprint() -> str:
     return hashlib.sha256(table.drop(columns="origin").to_csv(index=False).encode()).hexdigest()[
         :16
     ]
-
-
-def table(curve: pd.DataFrame) -> pd.DataFrame:
-    """One row per point with its file rate and the mean of each metric over its widest kind."""
-    rows = []
-    for point, group in curve.groupby("point", sort=False):
-        row: dict[str, object] = {"point": point}
-        for metric in METRICS:
-            found = group[group.metric == metric]
-            if len(found):
-                widest = found.iloc[-1]
-                row["file kbps"] = row.get("file kbps")
-                row[metric] = None if widest["mean"] is None else round(float(widest["mean"]), 3)
-                if widest.kind == ALL or row["file kbps"] is None:
-                    row["file kbps"] = round(float(widest.file_kbps), 2)
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def _tree(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -12,13 +12,12 @@ import pandas as pd
 
 from codec.errors import UserError
 from codec.files import write_text
-from pipeline import params
-from pipeline.coders.bench import table_path
+from pipeline import layout, params
 from pipeline.corpora import manifest
+from pipeline.layout import TEST
 from pipeline.metrics import METRICS
+from pipeline.metrics.scoring import COLUMNS
 from pipeline.stage import log, run
-from pipeline.stages.prepare import TEST
-from pipeline.stages.score import COLUMNS, SCORES
 
 
 def main(name: str) -> None:
@@ -56,10 +55,10 @@ def main(name: str) -> None:
                      "reason": "" if pd.notna(value) else "not given",
                      "provenance": f"from {path.name}"}
                 )  # fmt: skip
-    write_text(table_path(f"external-{name}"), pd.DataFrame(coded).to_csv(index=False))
-    write_text(
-        SCORES / f"external-{name}.csv", pd.DataFrame(scores, columns=COLUMNS).to_csv(index=False)
-    )
+    own = layout.external(name)
+    write_text(layout.files_table(own), pd.DataFrame(coded).to_csv(index=False))
+    scored = pd.DataFrame(scores, columns=COLUMNS)
+    write_text(layout.scores_table(own), scored.to_csv(index=False))
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -15,11 +15,8 @@ from codec.files import write_text
 from pipeline import params
 from pipeline.corpora import folder, manifest, synthetic
 from pipeline.corpora.manifest import Clip
+from pipeline.layout import SKIPPED, TEST, TRAIN, VALID
 from pipeline.stage import cores, log, progress, run
-
-DATA = Path("data")
-TRAIN, VALID, TEST = DATA / "train", DATA / "valid", DATA / "test"
-SKIPPED = DATA / "skipped.csv"
 
 
 def main() -> None:

@@ -5,22 +5,15 @@ The page, its listening test and their assets open from a disk, a mail or a serv
 
 import pandas as pd
 
-from pipeline import params
-from pipeline.coders.bench import table_path
+from pipeline import layout, params
 from pipeline.corpora import manifest
 from pipeline.corpora.manifest import AS_TEXT
+from pipeline.layout import CURVE, PAGE, REPORTS, SPEED, SUMMARY, TEST
 from pipeline.params import BASE
 from pipeline.report import listen, page
-from pipeline.results import gate as check
+from pipeline.results import gate
 from pipeline.results.claims import claims
 from pipeline.stage import log, run
-from pipeline.stages.aggregate import CURVE, REPORTS, SUMMARY
-from pipeline.stages.prepare import TEST
-from pipeline.stages.score import SCORES
-from pipeline.stages.speed import SPEED
-from pipeline.stages.train import MODELS
-
-PAGE = REPORTS / "index.html"
 
 
 def main() -> None:
@@ -29,12 +22,12 @@ def main() -> None:
     models = [BASE, *settings.models]
     tables = {
         name: pd.concat(
-            [pd.read_csv(MODELS / model / f"{name}.csv") for model in models[1:]],
+            [pd.read_csv(layout.model_table(model, name)) for model in models[1:]],
             ignore_index=True,
         )
         for name in ("entropy", "entropy_coders", "codes", "histogram")
     }
-    summary, curve = check.read(SUMMARY), pd.read_csv(CURVE)
+    summary, curve = gate.read(SUMMARY), pd.read_csv(CURVE)
     sweep = sorted(
         (name for name in settings.models if series[f"neural-{name}"] == "neural"),
         key=lambda name: settings.models[name].beta,
@@ -45,19 +38,19 @@ def main() -> None:
             summary=summary,
             curve=curve,
             files=pd.concat(
-                [pd.read_csv(table_path(point), dtype=AS_TEXT).assign(point=point)
+                [pd.read_csv(layout.files_table(point), dtype=AS_TEXT).assign(point=point)
                  for point in series],
                 ignore_index=True,
             ),
             scores=pd.concat(
-                [pd.read_csv(SCORES / f"{point}.csv", dtype=AS_TEXT) for point in series],
+                [pd.read_csv(layout.scores_table(point), dtype=AS_TEXT) for point in series],
                 ignore_index=True,
             ),
             clips=manifest.read(TEST),
             split=TEST,
             pairs=listen.pairs(curve, settings.report.pairs),
             training={
-                model: pd.read_csv(MODELS / model / "training.csv") for model in models
+                model: pd.read_csv(layout.model_table(model, "training")) for model in models
             },
             models=tables,
             speed=pd.read_csv(SPEED),

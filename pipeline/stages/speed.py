@@ -21,10 +21,9 @@ from codec.files import write_text
 from pipeline import params
 from pipeline.coders import build
 from pipeline.corpora import manifest
+from pipeline.layout import SPEED, TEST
 from pipeline.stage import log, progress, run
-from pipeline.stages.prepare import TEST
 
-SPEED = Path("reports/speed.csv")
 ONE_CORE = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
 
 

@@ -14,20 +14,18 @@ from codec import checkpoint
 from codec.coding.tables import FrozenTables
 from codec.files import write_text
 from codec.model import AudioCodec
-from pipeline import params
+from pipeline import layout, params
 from pipeline.coders import entropy_coders
-from pipeline.coders.bench import CODED
 from pipeline.corpora import manifest
+from pipeline.layout import TEST, TRAIN
 from pipeline.stage import cores, log, run
-from pipeline.stages.prepare import TEST, TRAIN
-from pipeline.stages.train import MODELS
 from pipeline.training import entropy
 
 
 def main(name: str) -> None:
     settings = params.load()
     torch.set_num_threads(cores())
-    codec = checkpoint.load(MODELS / name / checkpoint.FILE_NAME)
+    codec = checkpoint.load(layout.model_file(name))
     training = entropy.draw_symbols(codec, TRAIN, settings.entropy.seconds, settings.seed)
     clips = coded_symbols(codec, f"neural-{name}")
     size = codec.config.codebook_size if codec.layered else None
@@ -41,12 +39,9 @@ def main(name: str) -> None:
     codes["of"] = size
     counts = histogram(symbols)
     counts.insert(0, "model", name)
-    for table, file in (
-        (coders, "entropy_coders.csv"),
-        (codes, "codes.csv"),
-        (counts, "histogram.csv"),
-    ):
-        write_text(MODELS / name / file, table.to_csv(index=False, float_format="%.6g"))
+    for table, what in ((coders, "entropy_coders"), (codes, "codes"), (counts, "histogram")):
+        path = layout.model_table(name, what)
+        write_text(path, table.to_csv(index=False, float_format="%.6g"))
     log.info("%s:\n%s", name, coders.to_string(index=False))
 
 
@@ -54,7 +49,7 @@ def coded_symbols(codec: AudioCodec, point: str) -> list[NDArray[np.int32]]:
     """(rows, frames) symbols of each coded clip and group of audio channels."""
     found: list[NDArray[np.int32]] = []
     for clip in manifest.read(TEST):
-        with (CODED / point / f"{clip.name}.rdc").open("rb") as file:
+        with layout.coded_file(point, clip.name, ".rdc").open("rb") as file:
             found.extend(codec.read_symbols(file)[1])
     return found
 

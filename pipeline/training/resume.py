@@ -13,7 +13,6 @@ import torch
 from codec.errors import UserError
 from codec.files import replacing
 
-FOLDER = Path("checkpoints")
 STATE = "state.pt"
 SOURCES = ("codec/nn", "codec/coding", "pipeline/training")
 

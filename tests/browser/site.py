@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from codec import audio
-from pipeline.coders import bench as coded
+from pipeline import layout
 from pipeline.coders.opus import OpusCoder
 from pipeline.corpora import manifest
 from pipeline.params import Statistics
@@ -138,7 +138,7 @@ def decode(folder: Path, split: Path, clips: list[manifest.Clip], points: list[s
                 wave = opus.decode(opus.encode(wave, rate))[0][:, : wave.shape[-1]]
             else:
                 wave = np.round(wave * 128) / np.float32(128)
-            audio.write(folder / coded.decoded_path(point, clip), wave, rate)
+            audio.write(folder / layout.decoded_file(point, clip.name), wave, rate)
 
 
 def tables() -> dict[str, pd.DataFrame]:

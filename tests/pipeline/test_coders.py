@@ -12,7 +12,7 @@ import soundfile
 
 from codec import audio, checkpoint
 from codec.errors import UserError
-from pipeline import coders
+from pipeline import coders, layout
 from pipeline.coders import Coder, bench, build, ogg
 from pipeline.coders.opus import OpusCoder, library_path
 from pipeline.corpora import manifest
@@ -152,7 +152,7 @@ def test_every_coder_goes_the_same_way_through_the_bench(which: str, corpus: Pat
     options = {"model": "model.safetensors"} if which == "rdcodec" else {"kbps": 32}
     coder = build(which, options)
     bench.code_clips("point", coder, corpus)
-    table = pd.read_csv(bench.table_path("point"))
+    table = pd.read_csv(layout.files_table("point"))
     assert list(table["clip"]) == ["a", "b"]
     assert json.loads(table.about[0]) == coder.about()
     for clip in manifest.read(corpus):
@@ -160,7 +160,7 @@ def test_every_coder_goes_the_same_way_through_the_bench(which: str, corpus: Pat
         row = table[table["clip"] == clip.name].iloc[0]
         assert row.file_bytes == file.stat().st_size
         assert 0 < row.payload_bytes < row.file_bytes
-        decoded, rate = audio.read(bench.decoded_path("point", clip))
+        decoded, rate = audio.read(layout.decoded_file("point", clip.name))
         original, original_rate = audio.read(corpus / clip.file)
         assert (rate, decoded.shape) == (original_rate, original.shape)
         if which == "rdcodec":
@@ -203,10 +203,10 @@ def test_a_coder_that_shifts_is_reported_and_not_aligned(corpus: Path) -> None:
         noise = 0.1 * rng.standard_normal((1, 44_100)).astype(np.float32)
         audio.write(corpus / clip.file, noise, clip.sample_rate)
     bench.code_clips("late", Late(), corpus)
-    table = pd.read_csv(bench.table_path("late"))
+    table = pd.read_csv(layout.files_table("late"))
     assert table.delay_ms.tolist() == pytest.approx([5, 5], abs=0.1)
     clip = manifest.read(corpus)[0]
-    decoded, rate = audio.read(bench.decoded_path("late", clip))
+    decoded, rate = audio.read(layout.decoded_file("late", clip.name))
     assert not decoded[:, : rate // 200].any()
     # Without more than its two methods, a file is all payload and nothing is known of the rest.
     assert (table.payload_bytes == table.file_bytes).all()

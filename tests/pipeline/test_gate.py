@@ -12,14 +12,14 @@ import torch
 
 from codec import audio
 from codec.errors import UserError
-from pipeline import metrics, params
+from pipeline import layout, metrics, params
 from pipeline.coders import Coder, build
-from pipeline.coders.bench import code_clips, decoded_path
+from pipeline.coders.bench import code_clips
 from pipeline.coders.neural import NeuralCoder
 from pipeline.corpora import manifest
 from pipeline.metrics import scoring, selftest
 from pipeline.results import gate as check
-from pipeline.stages import aggregate, score, speed
+from pipeline.stages import aggregate, speed
 from pipeline.stages import check as stage
 from tests.conftest import ROOT
 
@@ -60,11 +60,12 @@ class Bench:
                 {"point": point, "clip": clip.name, "kind": clip.kind, "source": clip.source, **row}
                 for clip in self.clips
                 for row in scoring.score_pair(scoring.Pair(
-                    clip.name, clip.kind, f"data/test/{clip.file}", str(decoded_path(point, clip))
+                    clip.name, clip.kind, f"data/test/{clip.file}",
+                    str(layout.decoded_file(point, clip.name)),
                 ))
             ]  # fmt: skip
             Path("scores").mkdir(exist_ok=True)
-            pd.DataFrame(rows, columns=score.COLUMNS).to_csv(f"scores/{point}.csv", index=False)
+            pd.DataFrame(rows, columns=scoring.COLUMNS).to_csv(f"scores/{point}.csv", index=False)
         aggregate.main()
 
     def measure(self, neural: Coder, patch: pytest.MonkeyPatch) -> None:
@@ -91,7 +92,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
         bench.run(coder)
         bench.measure(coder, patch)
         check.update(
-            check.read(aggregate.SUMMARY), check.read_speed(speed.SPEED),
+            check.read(layout.SUMMARY), check.read_speed(layout.SPEED),
             Path("reports/baseline.json"), "a sound run", "r", "d",
         )  # fmt: skip
     torch.set_num_threads(threads)
