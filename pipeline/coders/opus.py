@@ -6,17 +6,16 @@ import importlib
 import io
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import av
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from codec import audio
 from codec.errors import UserError
 from pipeline.coders import Coder, Timeline, ogg
-from pipeline.params import OpusSettings
 
 RATE = ogg.SAMPLE_RATE
 
@@ -28,15 +27,15 @@ def library_path(library: str) -> str:
         places = [folder.parent / "av.libs", folder / ".dylibs"]
         found = [path for place in places for path in sorted(place.glob("libopus*"))]
         if not found:
-            raise UserError("opus.settings.library: this PyAV carries no libopus; use system")
+            raise UserError("opus: library: this PyAV carries no libopus; use system")
         return str(found[0])
     if library == "system":
         name = ctypes.util.find_library("opus")
         if name is None:
-            raise UserError("opus.settings.library: this system has no libopus; use av")
+            raise UserError("opus: library: this system has no libopus; use av")
         return name
     if not Path(library).is_file():
-        raise UserError(f"opus.settings.library: {library}: no such file; use av or system")
+        raise UserError(f"opus: library: {library}: no such file; use av or system")
     return library
 
 
@@ -50,10 +49,6 @@ def load_opuslib(library: str) -> ModuleType:
         ctypes.util.find_library = search
 
 
-DEFAULTS: dict[str, object] = {
-    "application": "audio", "complexity": 10, "vbr": True, "constrained_vbr": False,
-    "frame_ms": 20, "library": "av",
-}  # fmt: skip
 _MODES = ("silk",) * 12 + ("hybrid",) * 4 + ("celt",) * 16
 _KHZ = (
     (4,) * 4
@@ -69,11 +64,25 @@ _KHZ = (
 """Mode and audio bandwidth of each configuration number (RFC 6716, table 2)."""
 
 
-class OpusCoder(Coder):
-    """Opus at one nominal bitrate in kbps, for the whole signal (not per channel).
+class OpusSettings(BaseModel):
+    """libopus's options; what is not given is the best that it can do."""
 
-    ``settings`` are those of ``opus.settings`` in params.yaml; what is not given is the best that
-    libopus can do.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    application: Literal["audio", "voip", "restricted_lowdelay"] = "audio"
+    complexity: Annotated[int, Field(ge=0, le=10)] = 10
+    vbr: bool = True
+    constrained_vbr: bool = False
+    """As opusenc by default: hard clips may take more than the nominal rate."""
+    frame_ms: Literal[10, 20, 40, 60] = 20
+    library: str = "av"
+    """``av``: libopus of the PyAV wheel; ``system``: the machine's own; or a path."""
+
+
+class OpusCoder(Coder):
+    """Opus at one nominal bitrate in kbps, 6 to 510, for the whole signal (not per channel).
+
+    ``settings`` are those of ``OpusSettings``.
 
     Input is resampled to 48 kHz, Opus's own rate; the encoder's delay (pre-skip) is trimmed and
     the exact length restored, so that decoded and original audio are in step.
@@ -82,9 +91,11 @@ class OpusCoder(Coder):
     suffix = ".opus"
 
     def __init__(self, kbps: int, **settings: object) -> None:
+        if not isinstance(kbps, int) or not 6 <= kbps <= 510:
+            raise UserError(f"opus: kbps: {kbps!r} is no whole number from 6 to 510")
         self.kbps = kbps
         try:
-            self.settings = OpusSettings.model_validate(DEFAULTS | settings)
+            self.settings = OpusSettings.model_validate(settings)
         except ValidationError as error:
             problem = error.errors()[0]
             raise UserError(f"opus: {problem['loc'][0]}: {problem['msg']}") from error

@@ -30,12 +30,7 @@ def release(model: str, name: str, folder: Path = checkpoint.RELEASED) -> Path:
     """
     settings, summary = params.load(), gate.read(SUMMARY)
     source = layout.model_file(model)
-    own = [
-        point
-        for point in [f"neural-{model}"]
-        + [f"neural-{key}" for key, layers in settings.layers.items() if layers.model == model]
-        if point in summary["points"]
-    ]
+    own = [point for point in settings.points_of(model) if point in summary["points"]]
     if model not in settings.models or not source.is_file() or not own:
         raise UserError(
             f"{model}: not a model that was trained and scored here; `rdcodec run` does both"

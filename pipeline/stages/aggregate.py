@@ -27,7 +27,7 @@ from pipeline.stage import log, run
 
 def main() -> None:
     settings = params.load()
-    series = settings.points()
+    series = settings.series()
     points = list(series)
     external = [layout.external(name) for name in settings.external]
     files = pd.concat(

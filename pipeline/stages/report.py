@@ -18,7 +18,7 @@ from pipeline.stage import log, run
 
 def main() -> None:
     settings = params.load()
-    series = settings.points()
+    series = settings.series()
     models = [BASE, *settings.models]
     tables = {
         name: pd.concat(

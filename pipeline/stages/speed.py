@@ -33,7 +33,7 @@ def main(point: str | None = None) -> None:
         print(json.dumps(measure(settings, point)))
         return
     series: dict[str, list[str]] = {}
-    for name, title in settings.points().items():
+    for name, title in settings.series().items():
         series.setdefault(title, []).append(name)
     chosen = [points[len(points) // 2] for title, points in series.items() if title != "ablation"]
     rows = []
@@ -42,7 +42,7 @@ def main(point: str | None = None) -> None:
         done = subprocess.run(
             command, env={**os.environ, **ONE_CORE}, check=True, stdout=subprocess.PIPE, text=True
         )
-        rows.append({"point": name, "coder": settings.points()[name], **json.loads(done.stdout)})
+        rows.append({"point": name, "coder": settings.series()[name], **json.loads(done.stdout)})
     table = pd.DataFrame(rows)
     write_text(SPEED, table.to_csv(index=False, float_format="%.4g"))
     log.info("%s", table.to_string(index=False))

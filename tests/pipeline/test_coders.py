@@ -246,7 +246,8 @@ def test_a_stale_installation_is_told_from_a_wrong_name(monkeypatch: pytest.Monk
         ("vorbis", {}, r"there is no coder 'vorbis'; installed are aac, dac, encodec, mp3, opus"),
         ("mp3", {"bitrate": 3}, r"mp3 with options \{'bitrate': 3\}: .*bitrate"),
         ("opus", {"kbps": 12, "frame_ms": 33}, r"opus: frame_ms: "),
-        ("rdcodec", {"model": "nothing"}, r"nothing: neither a released model"),
+        ("opus", {"kbps": 5}, r"opus: kbps: 5 is no whole number from 6 to 510"),
+        ("rdcodec", {"weights": "nothing"}, r"nothing: neither a released model"),
     ],
 )
 def test_a_point_that_cannot_be_built_is_named(name, options, message) -> None:

@@ -27,8 +27,10 @@ pytestmark = pytest.mark.slow
 
 MODEL = "general-24k-b050"
 SETTINGS = [
-    "corpus.synthetic.test_clips=4", "models={b050: {beta: 0.00005}}", "layers={}",
-    "opus.bitrates=[12]", "speed.rounds=3", "statistics.resamples=100",
+    "corpus.synthetic.test_clips=4", "models={b050: {beta: 0.00005}}",
+    "points={neural-b050: {coder: rdcodec, from: models/b050/model.safetensors, series: neural}, "
+    "opus-12: {coder: opus, from: data/test, options: {kbps: 12}, series: opus}}",
+    "speed.rounds=3", "statistics.resamples=100",
 ]  # fmt: skip
 
 
