@@ -18,7 +18,7 @@ log = logging.getLogger("rdcodec")
 COUNT = re.compile(r"(?:\S+:|step) (\d+) of (\d+)\b")
 
 
-def run(main: Callable[..., None]) -> None:
+def enter(main: Callable[..., None]) -> None:
     """Run a stage's ``main`` with the command line's arguments.
 
     A UserError becomes one line on stderr and exit status 2; anything else keeps its traceback.

@@ -46,7 +46,7 @@ def own(model: str) -> str:
     return f"neural-{model}"
 
 
-def check(points: Mapping[str, Point], models: Mapping[str, CodecConfig]) -> None:
+def agree(points: Mapping[str, Point], models: Mapping[str, CodecConfig]) -> None:
     """Raise ValueError, which names the key, where points and models do not go together."""
     for name, point in points.items():
         _check_coder(f"points.{name}", point)

@@ -277,7 +277,7 @@ class Params(Section):
         for name in self.coders:
             if not coders.exists(name):
                 raise ValueError(f"coders.{name}: {coders.missing(name)}")
-        points.check(self.points, {name: self.config_of(name) for name in self.models})
+        points.agree(self.points, {name: self.config_of(name) for name in self.models})
         for name, model in self.models.items():
             for point in self.points_of(name):
                 if (self.points[point].series == ABLATION) != (model.ablates is not None):

@@ -121,7 +121,7 @@ def _watched(run: Run) -> Any:
     """The work of a task: a stage, and its losses if it was a training."""
 
     def work(stage: Stage) -> State[Any]:
-        state = run.stage(stage)
+        state = run.perform(stage)
         if stage.name in run.changed:
             dashboard.publish_losses(_trainings([stage]))
         return state

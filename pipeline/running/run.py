@@ -56,7 +56,7 @@ class Run:
     """The share of its work that a stage has counted, from 0 to 1."""
     stopping: bool = False
 
-    def stage(self, stage: Stage) -> State[Any]:
+    def perform(self, stage: Stage) -> State[Any]:
         """Run one stage through DVC, or say that nothing changed."""
         forced = stage.name in self.forced
         if not (forced or stage.changes) and self.changed.isdisjoint(stage.needs):

@@ -22,7 +22,7 @@ from pipeline.results import comparisons
 from pipeline.results.curve import ALL, table
 from pipeline.results.headline import headline, verdict
 from pipeline.results.statistics import bootstrap_mean
-from pipeline.stage import log, run
+from pipeline.stage import enter, log
 
 
 def main() -> None:
@@ -224,4 +224,4 @@ def _tree(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

@@ -10,7 +10,7 @@ from codec.files import write_text
 from pipeline import params
 from pipeline.layout import SPEED, SUMMARY, VERDICT
 from pipeline.results import gate
-from pipeline.stage import log, run
+from pipeline.stage import enter, log
 
 
 def main(strict: bool = False) -> None:
@@ -36,4 +36,4 @@ def main(strict: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

@@ -9,7 +9,7 @@ from pipeline import params
 from pipeline.coders import build
 from pipeline.coders.bench import code_clips
 from pipeline.layout import TEST
-from pipeline.stage import run
+from pipeline.stage import enter
 
 
 def main(point: str) -> None:
@@ -18,4 +18,4 @@ def main(point: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

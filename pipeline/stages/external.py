@@ -17,7 +17,7 @@ from pipeline.corpora import manifest
 from pipeline.layout import TEST
 from pipeline.metrics import METRICS
 from pipeline.metrics.scoring import COLUMNS
-from pipeline.stage import log, run
+from pipeline.stage import enter, log
 
 
 def main(name: str) -> None:
@@ -76,4 +76,4 @@ def read(path: Path) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

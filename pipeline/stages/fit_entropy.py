@@ -11,7 +11,7 @@ from codec import checkpoint
 from codec.files import write_text
 from pipeline import layout, params
 from pipeline.layout import TRAIN, VALID
-from pipeline.stage import cores, log, run
+from pipeline.stage import cores, enter, log
 from pipeline.training import entropy
 
 
@@ -44,4 +44,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

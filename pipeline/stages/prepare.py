@@ -16,7 +16,7 @@ from pipeline import params
 from pipeline.corpora import folder, manifest, synthetic
 from pipeline.corpora.manifest import Clip
 from pipeline.layout import SKIPPED, TEST, TRAIN, VALID
-from pipeline.stage import cores, log, progress, run
+from pipeline.stage import cores, enter, log, progress
 
 
 def main() -> None:
@@ -116,4 +116,4 @@ def _convert(job: tuple[folder.Entry, Path], mono: bool, longest: float) -> Clip
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

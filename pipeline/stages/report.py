@@ -13,7 +13,7 @@ from pipeline.params import BASE
 from pipeline.report import listen, page
 from pipeline.results import gate
 from pipeline.results.claims import claims
-from pipeline.stage import log, run
+from pipeline.stage import enter, log
 
 
 def main() -> None:
@@ -63,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

@@ -12,7 +12,7 @@ from pipeline import layout, params
 from pipeline.corpora import manifest
 from pipeline.layout import TEST
 from pipeline.metrics import scoring, selftest
-from pipeline.stage import progress, run
+from pipeline.stage import enter, progress
 
 
 def main(point: str) -> None:
@@ -42,4 +42,4 @@ def main(point: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

@@ -22,7 +22,7 @@ from pipeline import params
 from pipeline.coders import build
 from pipeline.corpora import manifest
 from pipeline.layout import SPEED, TEST
-from pipeline.stage import log, progress, run
+from pipeline.stage import enter, log, progress
 
 ONE_CORE = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
 
@@ -97,4 +97,4 @@ def _median(work: Callable[[], object], rounds: int) -> float:
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

@@ -18,7 +18,7 @@ from pipeline import layout, params
 from pipeline.coders import entropy_coders
 from pipeline.corpora import manifest
 from pipeline.layout import TEST, TRAIN
-from pipeline.stage import cores, log, run
+from pipeline.stage import cores, enter, log
 from pipeline.training import entropy
 
 
@@ -29,7 +29,7 @@ def main(name: str) -> None:
     training = entropy.draw_symbols(codec, TRAIN, settings.entropy.seconds, settings.seed)
     clips = coded_symbols(codec, f"neural-{name}")
     size = codec.config.codebook_size if codec.layered else None
-    coders = entropy_coders.compare(training, clips, codec.frozen_tables(), size)
+    coders = entropy_coders.measure(training, clips, codec.frozen_tables(), size)
     seconds = sum(clip.shape[1] for clip in clips) / codec.config.frame_rate
     coders.insert(0, "model", name)
     coders["kbps"] = coders.bits / seconds / 1000
@@ -87,4 +87,4 @@ def histogram(symbols: NDArray[np.int32]) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

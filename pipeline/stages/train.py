@@ -28,7 +28,7 @@ from pipeline import layout, params
 from pipeline.corpora import manifest
 from pipeline.layout import TRAIN, VALID
 from pipeline.params import BASE, Adversarial, Listen, Model, Optimizer, Pretrain
-from pipeline.stage import cores, log, run
+from pipeline.stage import cores, enter, log
 from pipeline.training import loop, resume, watch
 from pipeline.training.data import Segments
 from pipeline.training.objective import Adversary, Objective
@@ -183,4 +183,4 @@ def originals(split: Path, config: CodecConfig, settings: Listen) -> dict[str, t
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)
