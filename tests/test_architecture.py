@@ -1,5 +1,6 @@
 """The arrows between rooms, and that each stage's dependencies have the code that it runs."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,18 @@ def test_paths_of_dvc_yaml_are_those_of_the_layout() -> None:
     assert {str(path) for path in written} <= outs
     assert layout.model_file("x").name == checkpoint.FILE_NAME
     assert layout.model_table("x", "training").name == layout.TRAINING
+
+
+def test_the_map_has_every_room_and_every_stage() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    rows = set(re.findall(r"^\| `((?:codec|pipeline)[\w/]*)` \|", page, re.MULTILINE))
+    rooms = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).iterdir()
+        if path.is_dir() and any(path.glob("*.[pysm]*"))
+    }
+    assert rows == rooms | {"codec"}
+    way = page[page.index("## The way of the data") : page.index("## To add")]
+    named = re.findall(r"^(\w+)(?:, (\w+))?  ", way, re.MULTILINE)
+    assert {name for pair in named for name in pair if name} == set(STAGES)
