@@ -18,6 +18,7 @@ from pipeline import layout, params
 from pipeline.coders import entropy_coders
 from pipeline.corpora import manifest
 from pipeline.layout import TEST, TRAIN
+from pipeline.params.points import own
 from pipeline.stage import cores, enter, log
 from pipeline.training import entropy
 
@@ -27,7 +28,7 @@ def main(name: str) -> None:
     torch.set_num_threads(cores())
     codec = checkpoint.load(layout.model_file(name))
     training = entropy.draw_symbols(codec, TRAIN, settings.entropy.seconds, settings.seed)
-    clips = coded_symbols(codec, f"neural-{name}")
+    clips = coded_symbols(codec, own(name))
     size = codec.config.codebook_size if codec.layered else None
     coders = entropy_coders.measure(training, clips, codec.frozen_tables(), size)
     seconds = sum(clip.shape[1] for clip in clips) / codec.config.frame_rate
