@@ -109,12 +109,10 @@ def _say_result() -> None:
 
     if not CURVE.is_file():  # another graph than ours
         return
-    import pandas as pd
-
-    from pipeline.results import gate
+    from pipeline.results import gate, tables
     from pipeline.stages.aggregate import table
 
-    typer.echo(f"\n{table(pd.read_csv(CURVE)).to_string(index=False)}\n")
+    typer.echo(f"\n{table(tables.read(CURVE)).to_string(index=False)}\n")
     typer.echo(" ".join(gate.read(SUMMARY)["headline"]))
     typer.echo(f"\nThe report is {PAGE.resolve()}")
 

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from codec import audio
-from codec.files import write_bytes, write_text
+from codec.files import write_bytes
 from pipeline.coders import Coder, Timeline
 from pipeline.corpora import manifest
 from pipeline.metrics.delay import delay_ms
+from pipeline.results import tables
 from pipeline.stage import progress
 
 CODED, DECODED = Path("coded"), Path("decoded")
@@ -68,7 +69,7 @@ def code_clips(point: str, coder: Coder, split: Path) -> None:
                 "about": about,
             }
         )
-    write_text(table_path(point), pd.DataFrame(rows).to_csv(index=False, float_format="%.6f"))
+    tables.write(table_path(point), pd.DataFrame(rows), "%.6f")
 
 
 def binned(timeline: Timeline | None, seconds: float) -> str:

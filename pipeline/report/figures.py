@@ -60,11 +60,11 @@ MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9
 
 
 def rate_distortion(curve: pd.DataFrame, metric: Metric, kind: str) -> dict[str, Any]:
-    """One metric of one kind over measured file kbps, a line with its interval per coder."""
+    """One metric of one kind over measured file kbps, a line with its interval per series."""
     rows = curve[(curve.metric == metric.name) & (curve.kind == kind)].dropna(subset=["mean"])
     figure = go.Figure()
     for name, style in series_of(curve).items():
-        part = rows[rows.coder == name].sort_values("file_kbps")
+        part = rows[rows.series == name].sort_values("file_kbps")
         if part.empty:
             continue
         known = part.dropna(subset=["low"])
@@ -79,7 +79,7 @@ def rate_distortion(curve: pd.DataFrame, metric: Metric, kind: str) -> dict[str,
             showlegend=False,
             legendgroup=name,
         )
-        chosen = [text if isinstance(text, str) else "" for text in part.chosen]
+        chosen = list(part.chosen)
         figure.add_scatter(
             x=part.file_kbps,
             y=part["mean"],
@@ -221,7 +221,7 @@ def _line(
 
 def series_of(curve: pd.DataFrame) -> dict[str, Style]:
     """The series that are drawn, in the order of the curve, and how they look."""
-    return styles([name for name in dict.fromkeys(curve.coder) if name != "ablation"])
+    return styles([name for name in dict.fromkeys(curve.series) if name != "ablation"])
 
 
 def all_rate_distortion(curve: pd.DataFrame, kinds: list[str]) -> dict[str, dict[str, Any]]:

@@ -36,7 +36,7 @@ def pairs(curve: pd.DataFrame, count: int) -> list[Pair]:
     """The ``count`` neural points that come nearest to an Opus point, by rising rate."""
     widest = "all" if "all" in set(curve.kind) else curve.kind.iloc[0]
     points = curve[curve.kind == widest].drop_duplicates("point").set_index("point")
-    rates, series = points.file_kbps, points.coder
+    rates, series = points.file_kbps, points.series
     neural, anchors = (rates[series[series == name].index] for name in ("neural", "opus"))
     if anchors.empty:
         return []
@@ -110,10 +110,7 @@ def write_audio(
     FLAC file and, for a point whose coder can tell, the payload bits of every tenth of a second.
     """
     folder.mkdir(parents=True)
-    timelines = {
-        (row.point, row.clip): row.timeline if isinstance(row.timeline, str) else "null"
-        for row in files.itertuples()
-    }
+    timelines = {(row.point, row.clip): row.timeline or "null" for row in files.itertuples()}
     for number, clip in enumerate(clips):
         _write(folder, f"{number}-{ORIGINAL}", split / clip.file, "null")
         for point in points_of(chosen):

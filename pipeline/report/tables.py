@@ -25,8 +25,8 @@ def points_table(curve: pd.DataFrame, kind: str) -> dict[str, Any]:
         rows.append(
             {
                 "point": point,
-                "coder": first["coder"],
-                "chosen": first["chosen"] or "",
+                "series": first["series"],
+                "chosen": first["chosen"],
                 "rates": {name: first[name] for name in RATES},
                 "scores": [by_metric.get(name) for name in names],
             }

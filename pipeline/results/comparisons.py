@@ -26,7 +26,7 @@ class Bench:
     """Everything that was measured, as tables.
 
     ``curve`` is rd.csv; ``scores`` has a row per point, clip and metric, ``files`` one per point
-    and clip. ``anchor`` and ``tested`` are series of the curve (its column coder).
+    and clip. ``anchor`` and ``tested`` are series of the curve (its column series).
     """
 
     curve: pd.DataFrame
@@ -43,7 +43,7 @@ class Bench:
         for (metric, kind), rows in self._compared():
             curves = [
                 (part.file_kbps.to_numpy(float), part["mean"].to_numpy(float))
-                for part in (rows[rows.coder == self.anchor], rows[rows.coder == self.tested])
+                for part in (rows[rows.series == self.anchor], rows[rows.series == self.tested])
             ]
             names = (_title(self.anchor), self.tested)
             result = vars(bd_rate(curves[0], curves[1], self.settings.min_overlap, names))
@@ -67,7 +67,7 @@ class Bench:
         found = []
         for (metric, kind), rows in self._compared():
             samples, groups = self._samples(metric, kind, rows)
-            anchor, tested = (rows[rows.coder == coder] for coder in (self.anchor, self.tested))
+            anchor, tested = (rows[rows.series == name] for name in (self.anchor, self.tested))
             for point, kbps, own in zip(
                 tested.point, tested.file_kbps, samples[self.tested].scores, strict=True
             ):
@@ -96,7 +96,7 @@ class Bench:
         return [
             ((str(metric), str(kind)), part)
             for (metric, kind), part in rows.groupby(["metric", "kind"], sort=False)
-            if metric not in NOT_COMPARED and {self.anchor, self.tested} <= set(part.coder)
+            if metric not in NOT_COMPARED and {self.anchor, self.tested} <= set(part.series)
         ]
 
     def _samples(
@@ -112,9 +112,9 @@ class Bench:
         clips = scores.columns
         first = of_kind[1].drop_duplicates("clip").set_index("clip").loc[clips]
         samples = {}
-        for coder in (self.anchor, self.tested):
-            points = list(rows[rows.coder == coder].point)
-            samples[coder] = Sample(
+        for series in (self.anchor, self.tested):
+            points = list(rows[rows.series == series].point)
+            samples[series] = Sample(
                 bits.loc[points, clips].to_numpy(float),
                 first.seconds.to_numpy(float),
                 scores.loc[points].to_numpy(float),

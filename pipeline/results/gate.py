@@ -11,6 +11,7 @@ import pandas as pd
 from codec.errors import UserError
 from codec.files import write_text
 from pipeline.params import Check
+from pipeline.results import tables
 
 ADVICE = "if this is meant, `rdcodec check --update --reason WHY` makes it the new baseline"
 ANCHOR = "opus"
@@ -89,10 +90,8 @@ def read_speed(path: Path) -> dict[str, dict[str, float]]:
     Ratios of one run hardly depend on the machine and what else it does; times do. Empty without a
     point of Opus.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; `dvc repro` makes it")
-    table = pd.read_csv(path).set_index("point")
-    anchors = table[table.coder == ANCHOR]
+    table = tables.read(path).set_index("point")
+    anchors = table[table.series == ANCHOR]
     if anchors.empty:
         return {}
     anchor = anchors.iloc[0]
@@ -102,7 +101,7 @@ def read_speed(path: Path) -> dict[str, dict[str, float]]:
             "decoding against Opus": float(row.decode_x / anchor.decode_x),
             "peak MB": float(row.peak_mb),
         }
-        for point, row in table[table.coder != ANCHOR].iterrows()
+        for point, row in table[table.series != ANCHOR].iterrows()
     }
 
 

@@ -73,7 +73,7 @@ def _curves(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tested and the anchor's points of one metric and kind, by rising file rate."""
     ordered = rows.sort_values("file_kbps")
-    return ordered[ordered.coder == tested], ordered[ordered.coder == anchor]
+    return ordered[ordered.series == tested], ordered[ordered.series == anchor]
 
 
 def _common(neural: pd.DataFrame, opus: pd.DataFrame) -> str:

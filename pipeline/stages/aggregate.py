@@ -17,10 +17,10 @@ from codec.errors import UserError
 from codec.files import write_text
 from pipeline import params
 from pipeline.coders.bench import table_path
-from pipeline.corpora.manifest import AS_TEXT, FILE_NAME, KINDS
+from pipeline.corpora.manifest import FILE_NAME, KINDS
 from pipeline.metrics import METRICS
 from pipeline.params import Params, Statistics
-from pipeline.results import comparisons
+from pipeline.results import comparisons, tables
 from pipeline.results.headline import headline, verdict
 from pipeline.results.statistics import bootstrap_mean
 from pipeline.stage import log, run
@@ -38,18 +38,13 @@ def main() -> None:
     points = list(series)
     external = [f"external-{name}" for name in settings.external]
     files = pd.concat(
-        [pd.read_csv(table_path(point), dtype=AS_TEXT).assign(point=point) for point in points]
-        + [pd.read_csv(table_path(name), dtype=AS_TEXT) for name in external],
+        [tables.read(table_path(point)).assign(point=point) for point in points]
+        + [tables.read(table_path(name)) for name in external],
         ignore_index=True,
     )
-    scores = pd.concat(
-        [pd.read_csv(SCORES / f"{name}.csv", keep_default_na=False, na_values={"value": [""]},
-                     dtype=AS_TEXT)
-         for name in [*points, *external]],
-        ignore_index=True,
-    )  # fmt: skip
+    scores = tables.read_all(SCORES / f"{name}.csv" for name in [*points, *external])
     for name in settings.external:
-        theirs = set(pd.read_csv(table_path(f"external-{name}"), dtype=AS_TEXT).point)
+        theirs = set(tables.read(table_path(f"external-{name}")).point)
         if taken := theirs & set(series):
             raise UserError(f"external.{name}: point {sorted(taken)[0]} is there already")
         series |= dict.fromkeys(sorted(theirs), name)
@@ -61,7 +56,7 @@ def main() -> None:
         if len(found := _of_kind(files[files.point == point], kind))
     ])  # fmt: skip
     curve = pd.DataFrame([
-        {"point": point, "coder": series[point], "metric": metric, "kind": kind}
+        {"point": point, "series": series[point], "metric": metric, "kind": kind}
         | quality_of(_of_kind(group, kind), settings.statistics, settings.seed)
         for point in points
         for metric, group in scores[scores.point == point].groupby("metric", sort=False)
@@ -69,7 +64,7 @@ def main() -> None:
         # A metric of one kind needs no row for all kinds.
         if kind != ALL or group.kind.nunique() > 1
     ]).merge(rates, on=["point", "kind"])  # fmt: skip
-    write_text(CURVE, curve.to_csv(index=False, float_format="%.6g"))
+    tables.write(CURVE, curve, "%.6g")
     bench = comparisons.Bench(curve, scores, files, settings.statistics, settings.seed)
     bd_rates = bench.bd_rates()
     sentences = headline(curve, bd_rates)
@@ -203,7 +198,7 @@ def corpus(settings: Params) -> dict[str, object]:
 
 def fingerprint() -> str:
     """Names the test corpus: baselines of another corpus are not to be compared with."""
-    table = pd.read_csv(TEST / FILE_NAME, keep_default_na=False)
+    table = tables.read(TEST / FILE_NAME)
     # Not the origin: the same clips in another folder are the same corpus.
     return hashlib.sha256(table.drop(columns="origin").to_csv(index=False).encode()).hexdigest()[
         :16
@@ -229,7 +224,7 @@ def table(curve: pd.DataFrame) -> pd.DataFrame:
 
 def _tree(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Rows as kind to numbers, rounded, with missing ones as null."""
-    drop = {"point", "coder", "metric", "kind", "chosen"}
+    drop = {"point", "series", "metric", "kind", "chosen"}
     rate_columns = {"file_kbps", "payload_kbps", "estimated_kbps", "estimate_gap_percent"}
     if "metric" in rows:
         drop |= rate_columns

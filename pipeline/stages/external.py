@@ -11,11 +11,11 @@ from pathlib import Path
 import pandas as pd
 
 from codec.errors import UserError
-from codec.files import write_text
 from pipeline import params
 from pipeline.coders.bench import table_path
 from pipeline.corpora import manifest
 from pipeline.metrics import METRICS
+from pipeline.results import tables
 from pipeline.stage import log, run
 from pipeline.stages.prepare import TEST
 from pipeline.stages.score import COLUMNS, SCORES
@@ -56,19 +56,15 @@ def main(name: str) -> None:
                      "reason": "" if pd.notna(value) else "not given",
                      "provenance": f"from {path.name}"}
                 )  # fmt: skip
-    write_text(table_path(f"external-{name}"), pd.DataFrame(coded).to_csv(index=False))
-    write_text(
-        SCORES / f"external-{name}.csv", pd.DataFrame(scores, columns=COLUMNS).to_csv(index=False)
-    )
+    tables.write(table_path(f"external-{name}"), pd.DataFrame(coded))
+    tables.write(SCORES / f"external-{name}.csv", pd.DataFrame(scores, columns=COLUMNS))
 
 
 def read(path: Path) -> pd.DataFrame:
     """The table; UserError where it is none, or lacks a column."""
-    try:
-        table = pd.read_csv(path, dtype=manifest.AS_TEXT)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as a table: {error}") from error
-    for column in ("point", "clip", "payload_kbps"):
+    needed = ("point", "clip", "payload_kbps")
+    table = tables.read(path, {*needed, *METRICS})
+    for column in needed:
         if column not in table:
             raise UserError(f"{path}: has no column `{column}`")
     if not set(table) & set(METRICS):

@@ -8,8 +8,8 @@ import pandas as pd
 import torch
 
 from codec import checkpoint
-from codec.files import write_text
 from pipeline import params
+from pipeline.results import tables
 from pipeline.stage import cores, log, run
 from pipeline.stages.prepare import TRAIN, VALID
 from pipeline.stages.train import MODELS, trained
@@ -40,7 +40,7 @@ def main(name: str) -> None:
     codec.freeze()
     log.info("%s: validation %.3f kbps before, %.3f kbps after", name, before, after)
     table = pd.DataFrame([{"model": name, "before_kbps": before, "after_kbps": after}])
-    write_text(MODELS / name / "entropy.csv", table.to_csv(index=False, float_format="%.6g"))
+    tables.write(MODELS / name / "entropy.csv", table, "%.6g")
     checkpoint.save(codec, MODELS / name / checkpoint.FILE_NAME, half=True)
 
 

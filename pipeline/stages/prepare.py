@@ -11,10 +11,10 @@ import pandas as pd
 
 from codec import audio
 from codec.errors import AudioError, UserError
-from codec.files import write_text
 from pipeline import params
 from pipeline.corpora import folder, manifest, synthetic
 from pipeline.corpora.manifest import Clip
+from pipeline.results import tables
 from pipeline.stage import cores, log, progress, run
 
 DATA = Path("data")
@@ -36,7 +36,7 @@ def main() -> None:
         skipped = _write_folder(corpus.train, [TRAIN, VALID], 0.0)
         skipped += _write_folder(corpus.test, [TEST], corpus.longest_test_seconds)
     table = pd.DataFrame(skipped, columns=["split", "file", "reason"])
-    write_text(SKIPPED, table.to_csv(index=False))
+    tables.write(SKIPPED, table)
     for row in skipped:
         log.warning("skipped (%s): %s", row["split"], row["reason"])
     for split in (TRAIN, VALID, TEST):

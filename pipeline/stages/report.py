@@ -8,10 +8,10 @@ import pandas as pd
 from pipeline import params
 from pipeline.coders.bench import table_path
 from pipeline.corpora import manifest
-from pipeline.corpora.manifest import AS_TEXT
 from pipeline.params import BASE
 from pipeline.report import listen, page
 from pipeline.results import gate as check
+from pipeline.results import tables
 from pipeline.results.claims import claims
 from pipeline.stage import log, run
 from pipeline.stages.aggregate import CURVE, REPORTS, SUMMARY
@@ -27,14 +27,11 @@ def main() -> None:
     settings = params.load()
     series = settings.points()
     models = [BASE, *settings.models]
-    tables = {
-        name: pd.concat(
-            [pd.read_csv(MODELS / model / f"{name}.csv") for model in models[1:]],
-            ignore_index=True,
-        )
+    inside = {
+        name: tables.read_all(MODELS / model / f"{name}.csv" for model in models[1:])
         for name in ("entropy", "entropy_coders", "codes", "histogram")
     }
-    summary, curve = check.read(SUMMARY), pd.read_csv(CURVE)
+    summary, curve = check.read(SUMMARY), tables.read(CURVE)
     sweep = sorted(
         (name for name in settings.models if series[f"neural-{name}"] == "neural"),
         key=lambda name: settings.models[name].beta,
@@ -45,23 +42,19 @@ def main() -> None:
             summary=summary,
             curve=curve,
             files=pd.concat(
-                [pd.read_csv(table_path(point), dtype=AS_TEXT).assign(point=point)
-                 for point in series],
+                [tables.read(table_path(point)).assign(point=point) for point in series],
                 ignore_index=True,
             ),
-            scores=pd.concat(
-                [pd.read_csv(SCORES / f"{point}.csv", dtype=AS_TEXT) for point in series],
-                ignore_index=True,
-            ),
+            scores=tables.read_all(SCORES / f"{point}.csv" for point in series),
             clips=manifest.read(TEST),
             split=TEST,
             pairs=listen.pairs(curve, settings.report.pairs),
             training={
-                model: pd.read_csv(MODELS / model / "training.csv") for model in models
+                model: tables.read(MODELS / model / "training.csv") for model in models
             },
-            models=tables,
-            speed=pd.read_csv(SPEED),
-            claims=claims(summary, tables["codes"], sweep),
+            models=inside,
+            speed=tables.read(SPEED),
+            claims=claims(summary, inside["codes"], sweep),
             params_text=params.FILE.read_text(encoding="utf-8"),
         ),
     )  # fmt: skip

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from codec.files import write_text
 from pipeline import params
 from pipeline.coders.bench import decoded_path
 from pipeline.corpora import manifest
 from pipeline.metrics import scoring, selftest
+from pipeline.results import tables
 from pipeline.stage import progress, run
 from pipeline.stages.prepare import TEST
 
@@ -42,7 +42,7 @@ def main(point: str) -> None:
         for row in found
     ]
     table = pd.DataFrame(rows, columns=COLUMNS).sort_values(["clip", "metric"])
-    write_text(SCORES / f"{point}.csv", table.to_csv(index=False, float_format="%.6f"))
+    tables.write(SCORES / f"{point}.csv", table, "%.6f")
 
 
 if __name__ == "__main__":

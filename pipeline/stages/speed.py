@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 
 from codec import audio
-from codec.files import write_text
 from pipeline import params
 from pipeline.coders import build
 from pipeline.corpora import manifest
+from pipeline.results import tables
 from pipeline.stage import log, progress, run
 from pipeline.stages.prepare import TEST
 
@@ -43,9 +43,9 @@ def main(point: str | None = None) -> None:
         done = subprocess.run(
             command, env={**os.environ, **ONE_CORE}, check=True, stdout=subprocess.PIPE, text=True
         )
-        rows.append({"point": name, "coder": settings.points()[name], **json.loads(done.stdout)})
+        rows.append({"point": name, "series": settings.points()[name], **json.loads(done.stdout)})
     table = pd.DataFrame(rows)
-    write_text(SPEED, table.to_csv(index=False, float_format="%.4g"))
+    tables.write(SPEED, table, "%.4g")
     log.info("%s", table.to_string(index=False))
 
 

@@ -27,6 +27,7 @@ from codec.model import AudioCodec, weights_hash
 from pipeline import params
 from pipeline.corpora import manifest
 from pipeline.params import BASE, Adversarial, Listen, Model, Optimizer, Pretrain
+from pipeline.results import tables
 from pipeline.stage import cores, log, run
 from pipeline.stages.prepare import TRAIN, VALID
 from pipeline.training import loop, resume, watch
@@ -91,7 +92,7 @@ def main(name: str) -> None:
         result = loop.train(plan, fabric)
         if not fabric.is_global_zero:
             return
-        write_text(target / "training.csv", result.curve.to_csv(index=False, float_format="%.6g"))
+        tables.write(target / "training.csv", result.curve, "%.6g")
         samples = settings.optimizer.batch_size * fabric.world_size * size[2]
         facts = {
             "init": model.init,

@@ -69,7 +69,7 @@ def build(folder: Path, count: int = 9, seconds: float = 1.5) -> Path:
         models=tables(),
         speed=pd.DataFrame([["neural-b050", "neural", 150.0, 130.0, 400.0],
                             ["opus-12", "opus", 140.0, 250.0, 90.0]],
-                           columns=["point", "coder", "encode_x", "decode_x", "peak_mb"]),
+                           columns=["point", "series", "encode_x", "decode_x", "peak_mb"]),
         claims=[{"claim": "It codes.", "measured": "yes", "verdict": "holds"}],
         params_text="seed: 0\n",
     )  # fmt: skip
@@ -118,7 +118,7 @@ def curve_of(
             chosen = part if kind == "all" else part[part.kind == kind]
             mean, kbps = chosen.value.mean(), points[point][1]
             rows.append({
-                "point": point, "coder": points[point][0], "metric": metric, "kind": kind,
+                "point": point, "series": points[point][0], "metric": metric, "kind": kind,
                 "mean": mean, "low": mean - 0.2, "high": mean + 0.2,
                 "n_scored": chosen.value.notna().sum(), "n_total": len(chosen),
                 "file_kbps": kbps, "payload_kbps": kbps - 0.1, "estimated_kbps": kbps - 0.11,

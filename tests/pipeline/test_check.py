@@ -127,7 +127,7 @@ def test_speed_and_memory_have_their_tolerance(
 def test_speeds_are_ratios_to_opus_s_of_the_same_run(tmp_path: Path) -> None:
     path = tmp_path / "speed.csv"
     path.write_text(
-        "point,coder,encode_x,decode_x,peak_mb\nneural-b,neural,120,50,400\nopus-6,opus,100,200,90\n"
+        "point,series,encode_x,decode_x,peak_mb\nneural-b,neural,120,50,400\nopus-6,opus,100,200,90\n"
     )
     assert check.read_speed(path) == {
         "neural-b": {

@@ -41,12 +41,12 @@ def bench() -> Bench:
     table = pd.DataFrame(scores)
     curve = []
     for (point, metric), part in table.groupby(["point", "metric"], sort=False):
-        coder, kbps, _ = points[point]
+        series, kbps, _ = points[point]
         for kind in ("speech", "music", "all"):
             chosen = part if kind == "all" else part[part.kind == kind]
             if len(chosen) and not (metric == "stoi" and kind == "all"):
                 curve.append(
-                    {"point": point, "coder": coder, "metric": metric, "kind": kind,
+                    {"point": point, "series": series, "metric": metric, "kind": kind,
                      "mean": chosen.value.mean(), "file_kbps": kbps}
                 )  # fmt: skip
     return Bench(pd.DataFrame(curve), table, pd.DataFrame(files), SETTINGS, 0)

@@ -73,7 +73,8 @@ class Bench:
         patch.setattr(speed, "build", lambda name, options: coders[options["point"]])
         patch.setattr(params.Params, "coder_of", lambda self, point: ("any", {"point": point}))
         rows = [
-            {"point": point, "coder": point.partition("-")[0]} | speed.measure(params.load(), point)
+            {"point": point, "series": point.partition("-")[0]}
+            | speed.measure(params.load(), point)
             for point in coders
         ]
         pd.DataFrame(rows).to_csv("reports/speed.csv", index=False)

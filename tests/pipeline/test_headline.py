@@ -4,8 +4,8 @@ from pipeline.results.headline import headline
 
 
 def curve(rows: list[tuple[str, str, str, float, float]]) -> pd.DataFrame:
-    """(coder, metric, kind, file kbps, mean) rows as aggregate makes them."""
-    table = pd.DataFrame(rows, columns=["coder", "metric", "kind", "file_kbps", "mean"])
+    """(series, metric, kind, file kbps, mean) rows as aggregate makes them."""
+    table = pd.DataFrame(rows, columns=["series", "metric", "kind", "file_kbps", "mean"])
     return table.assign(low=table["mean"] - 0.1, high=table["mean"] + 0.1)
 
 
