@@ -109,11 +109,11 @@ def _say_result() -> None:
 
     if not CURVE.is_file():  # another graph than ours
         return
-    from pipeline.results import gate, tables
+    from pipeline.results import summary, tables
     from pipeline.stages.aggregate import table
 
     typer.echo(f"\n{table(tables.read(CURVE)).to_string(index=False)}\n")
-    typer.echo(" ".join(gate.read(SUMMARY)["headline"]))
+    typer.echo(" ".join(summary.read(SUMMARY).headline))
     typer.echo(f"\nThe report is {PAGE.resolve()}")
 
 

@@ -2,19 +2,20 @@
 
 import functools
 import hashlib
+import inspect
 import json
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from codec import audio
 from codec.errors import UserError
 from codec.files import write_text
-from pipeline import metrics
-from pipeline.metrics import METRICS, Unscorable, measure
+from pipeline.metrics import Unscorable, installed, measure
 from pipeline.metrics.delay import delay_ms
 from pipeline.metrics.executor import executor, jobs
 from pipeline.params import Score
@@ -87,7 +88,7 @@ def score_pair(pair: Pair) -> list[Row]:
             f"the original {reference.shape} at {rate} Hz"
         )
     rows: list[Row] = []
-    for metric in METRICS.values():
+    for metric in installed().values():
         if pair.kind not in metric.kinds:
             continue
         value, reason = None, ""
@@ -133,7 +134,7 @@ def score_files(reference: Path, degraded: Path, kind: str) -> dict[str, Any]:
     if delay:
         notes.append(f"degraded is {delay:+.2f} ms late, and was left so")
     scores = []
-    for metric in METRICS.values():
+    for metric in installed().values():
         if kind not in metric.kinds:
             continue
         value, reason = None, ""
@@ -173,7 +174,12 @@ def key(pair: Pair) -> str:
 
 @functools.cache
 def _metrics_version() -> bytes:
-    sha = hashlib.sha256(" ".join(metric.provenance() for metric in METRICS.values()).encode())
-    for path in [*sorted(Path(metrics.__file__).parent.glob("*.py")), Path(__file__)]:
+    found = installed().values()
+    versions = [metric.provenance() for metric in found] + [f"soxr {version('soxr')}"]
+    sha = hashlib.sha256(" ".join(versions).encode())
+    ours = Path(__file__).parent.glob("*.py")
+    # Metrics of other packages may change without a new version while somebody works on them.
+    theirs = (Path(inspect.getfile(inspect.unwrap(metric.function))) for metric in found)
+    for path in sorted({*ours, *theirs}):
         sha.update(path.read_bytes())
     return sha.digest()

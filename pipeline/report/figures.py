@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from pipeline.metrics import METRICS, Metric
+from pipeline.metrics import Metric, installed
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,8 @@ def rate_distortion(curve: pd.DataFrame, metric: Metric, kind: str) -> dict[str,
     unit = f" ({metric.unit})" if metric.unit else ""
     figure.update_xaxes(type="log", title="file bitrate (kbps)", tickvals=KBPS_TICKS)
     figure.update_yaxes(title=f"{metric.title}{unit}")
+    if not metric.higher_is_better:  # up is better on every chart
+        figure.update_yaxes(title=f"{metric.title}{unit}, lower is better", autorange="reversed")
     return _plain(figure)
 
 
@@ -228,7 +230,7 @@ def all_rate_distortion(curve: pd.DataFrame, kinds: list[str]) -> dict[str, dict
     """Figures by "metric kind", of every pair that has scores."""
     return {
         f"{metric.name} {kind}": rate_distortion(curve, metric, kind)
-        for metric in METRICS.values()
+        for metric in installed().values()
         for kind in kinds
         if ((curve.metric == metric.name) & (curve.kind == kind)).any()
     }

@@ -17,7 +17,8 @@ import pandas as pd
 from codec.files import write_text
 from pipeline.coders.bench import decoded_path
 from pipeline.corpora.manifest import Clip
-from pipeline.metrics import METRICS
+from pipeline.metrics import installed
+from pipeline.results.headline import tested_series
 
 ORIGINAL = "original"
 
@@ -37,7 +38,8 @@ def pairs(curve: pd.DataFrame, count: int) -> list[Pair]:
     widest = "all" if "all" in set(curve.kind) else curve.kind.iloc[0]
     points = curve[curve.kind == widest].drop_duplicates("point").set_index("point")
     rates, series = points.file_kbps, points.series
-    neural, anchors = (rates[series[series == name].index] for name in ("neural", "opus"))
+    tested = tested_series(curve)
+    neural, anchors = (rates[series[series == name].index] for name in (tested, "opus"))
     if anchors.empty:
         return []
     found = []
@@ -90,7 +92,7 @@ def rows(
                     "kbps": kbps[point, clip.name],
                     "scores": {
                         name: values[point, clip.name, name]
-                        for name in METRICS
+                        for name in installed()
                         if (point, clip.name, name) in values
                     },
                 }

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.metrics import installed
 from pipeline.report.figures import KBPS_TICKS, series_of
 
 WIDTH, HEIGHT = 1000, 400
@@ -27,8 +28,12 @@ def sketch(curve: pd.DataFrame, metric: str, kind: str) -> dict[str, Any]:
     def x(kbps: Any) -> Any:
         return LEFT + (np.log(kbps) - first) / (last - first) * (WIDTH - LEFT - RIGHT)
 
+    best, worst = highest, lowest
+    if not installed()[metric].higher_is_better:
+        best, worst = lowest, highest
+
     def y(score: Any) -> Any:
-        return TOP + (highest - score) / (highest - lowest) * (HEIGHT - TOP - BOTTOM)
+        return TOP + (best - score) / (best - worst) * (HEIGHT - TOP - BOTTOM)
 
     lines = []
     for name, style in series_of(curve).items():

@@ -148,11 +148,11 @@ def table(compared: dict[str, Any]) -> str:
     """BD-rates in lines for a terminal."""
     rows = [
         {
-            "metric": row["metric"],
-            "kind": row["kind"],
-            "BD-rate %": None if row["percent"] is None else round(row["percent"], 2),
-            "interval": "" if row["low"] is None else f"{row['low']:.1f} to {row['high']:.1f}",
-            "reason": row["reason"],
+            "metric": row.metric,
+            "kind": row.kind,
+            "BD-rate %": None if row.percent is None else round(row.percent, 2),
+            "interval": "" if row.low is None else f"{row.low:.1f} to {row.high:.1f}",
+            "reason": row.reason,
         }
         for row in compared["bd_rate"]
     ]

@@ -53,8 +53,9 @@ def read(path: Path, columns: Collection[str] | None = None) -> pd.DataFrame:
 
 
 def read_all(paths: Iterable[Path]) -> pd.DataFrame:
-    """The rows of several tables, one after the other."""
-    return pd.concat([read(path) for path in paths], ignore_index=True)
+    """The rows of several tables, one after the other; an empty table where there are none."""
+    found = [read(path) for path in paths]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
 def parse(data: bytes, name: str, columns: Collection[str] | None = None) -> pd.DataFrame:

@@ -229,11 +229,11 @@ def publish(up_to_date: Callable[[Path], bool]) -> None:
     ``up_to_date`` says so of an out of dvc.yaml.
     """
     if up_to_date(SUMMARY) and up_to_date(CURVE):
-        from pipeline.results import tables
+        from pipeline.results import summary, tables
         from pipeline.stages.aggregate import table
 
         rows = json.loads(table(tables.read(CURVE)).to_json(orient="records"))
-        headline = " ".join(json.loads(SUMMARY.read_text(encoding="utf-8"))["headline"])
+        headline = " ".join(summary.read(SUMMARY).headline)
         create_markdown_artifact(key="headline", markdown=headline)
         create_table_artifact(key="curve", table=rows, description=headline)
     if up_to_date(PAGE):

@@ -9,6 +9,7 @@ from pathlib import Path
 from codec.files import write_text
 from pipeline import params
 from pipeline.results import gate as check
+from pipeline.results import summary as summaries
 from pipeline.stage import log, run
 from pipeline.stages.aggregate import SUMMARY
 from pipeline.stages.speed import SPEED
@@ -18,16 +19,16 @@ PAGE = Path("reports/check.md")
 
 def main(strict: bool = False) -> None:
     settings = params.load().check
-    summary, baseline = check.read(SUMMARY), check.read_baseline(Path(settings.baseline))
+    summary, baseline = summaries.read(SUMMARY), summaries.read_baseline(Path(settings.baseline))
     note = check.not_comparable(summary, baseline)
-    if note:
+    if baseline is None or note:
         write_text(PAGE, check.markdown([], note))
         log.info("not compared: %s", note)
         if strict:
             sys.exit(1)
         return
     findings = check.compare(summary, check.read_speed(SPEED), baseline, settings)
-    write_text(PAGE, check.markdown(findings, "", baseline["history"][0]["reason"]))
+    write_text(PAGE, check.markdown(findings, "", baseline.history[0].reason))
     log.info("%s", check.table(findings))
     worse = [finding for finding in findings if finding.worse]
     for finding in worse:

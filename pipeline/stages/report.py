@@ -10,9 +10,9 @@ from pipeline.coders.bench import table_path
 from pipeline.corpora import manifest
 from pipeline.params import BASE
 from pipeline.report import listen, page
-from pipeline.results import gate as check
 from pipeline.results import tables
 from pipeline.results.claims import claims
+from pipeline.results.summary import read
 from pipeline.stage import log, run
 from pipeline.stages.aggregate import CURVE, REPORTS, SUMMARY
 from pipeline.stages.prepare import TEST
@@ -28,10 +28,10 @@ def main() -> None:
     series = settings.points()
     models = [BASE, *settings.models]
     inside = {
-        name: tables.read_all(MODELS / model / f"{name}.csv" for model in models[1:])
+        name: tables.read_all(MODELS / model / f"{name}.csv" for model in settings.models)
         for name in ("entropy", "entropy_coders", "codes", "histogram")
     }
-    summary, curve = check.read(SUMMARY), tables.read(CURVE)
+    summary, curve = read(SUMMARY), tables.read(CURVE)
     sweep = sorted(
         (name for name in settings.models if series[f"neural-{name}"] == "neural"),
         key=lambda name: settings.models[name].beta,

@@ -13,6 +13,7 @@ from pipeline.params import Statistics
 from pipeline.report import listen, page
 from pipeline.results.comparisons import Bench
 from pipeline.results.headline import headline
+from pipeline.results.summary import Summary
 
 STATISTICS = Statistics(resamples=200, confidence=0.95, min_overlap=0.5)
 NEURAL = {"b150": (3.0, 2.2), "b070": (6.0, 2.8), "b050": (11.5, 3.2), "b030": (17.0, 3.6)}
@@ -51,14 +52,20 @@ def build(folder: Path, count: int = 9, seconds: float = 1.5) -> Path:
     decode(folder, split, clips, listen.points_of(pairs))
     found = Bench(curve, scores, files, STATISTICS, 0)
     bd_rates, paired = found.bd_rates(), found.paired_tests()
-    summary = {
-        "headline": headline(curve, bd_rates), "bd_rate": bd_rates, "paired": paired,
-        "points": {point: {"delay_ms": 0.0, "about": {"coder": "invented"}} for point in points},
-        "ablations": [],
-        "unscored": [{"clip": clips[0].name, "point": "opus-6", "metric": "pesq_wb",
-                      "reason": "no utterance"}],
-        "test": {"clips": count, "seconds": count * seconds, "fingerprint": "invented"},
-    }  # fmt: skip
+    summary = Summary(
+        headline=headline(curve, bd_rates), verdicts={}, bd_rate=bd_rates, paired=paired,
+        points={
+            point: {
+                "delay_ms": 0.0, "about": {"coder": "invented"}, "series": series, "chosen": "",
+                "compression": 1.0, "rates": {}, "metrics": {},
+            }
+            for point, (series, _, _) in points.items()
+        },
+        ablations=[],
+        unscored=[{"clip": clips[0].name, "point": "opus-6", "metric": "pesq_wb",
+                   "reason": "no utterance"}],
+        test={"clips": count, "seconds": count * seconds, "fingerprint": "invented", "corpus": {}},
+    )  # fmt: skip
     steps = pd.DataFrame(
         {"step": [0, 10, 0, 10], "split": ["train"] * 2 + ["valid"] * 2}
         | {name: [2.0, 1.0, 2.1, 1.1] for name in page.LOSSES}

@@ -19,6 +19,7 @@ from pipeline.coders.neural import NeuralCoder
 from pipeline.corpora import manifest
 from pipeline.metrics import scoring, selftest
 from pipeline.results import gate as check
+from pipeline.results import summary, tables
 from pipeline.stages import aggregate, score, speed
 from pipeline.stages import check as stage
 from tests.conftest import ROOT
@@ -64,7 +65,7 @@ class Bench:
                 ))
             ]  # fmt: skip
             Path("scores").mkdir(exist_ok=True)
-            pd.DataFrame(rows, columns=score.COLUMNS).to_csv(f"scores/{point}.csv", index=False)
+            tables.write(Path(f"scores/{point}.csv"), pd.DataFrame(rows, columns=score.COLUMNS))
         aggregate.main()
 
     def measure(self, neural: Coder, patch: pytest.MonkeyPatch) -> None:
@@ -77,7 +78,7 @@ class Bench:
             | speed.measure(params.load(), point)
             for point in coders
         ]
-        pd.DataFrame(rows).to_csv("reports/speed.csv", index=False)
+        tables.write(Path("reports/speed.csv"), pd.DataFrame(rows))
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
         bench.run(coder)
         bench.measure(coder, patch)
         check.update(
-            check.read(aggregate.SUMMARY), check.read_speed(speed.SPEED),
+            summary.read(aggregate.SUMMARY), check.read_speed(speed.SPEED),
             Path("reports/baseline.json"), "a sound run", "r", "d",
         )  # fmt: skip
     torch.set_num_threads(threads)
@@ -164,13 +165,13 @@ def test_an_estimate_of_other_tables_is_caught_by_the_gap(
 def test_swapped_arguments_are_caught_before_anything_is_scored(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metric = metrics.METRICS[name]
+    metric = metrics.installed()[name]
 
     def swapped(*, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
         return metric.function(reference=degraded, degraded=reference, sample_rate=sample_rate)
 
     wrong = type(metric)(**{**vars(metric), "function": swapped})
-    monkeypatch.setitem(metrics.METRICS, name, wrong)
+    monkeypatch.setattr(selftest, "installed", lambda: {name: wrong})
     with pytest.raises(UserError, match=f"{name} .* is not itself"):
         selftest.check()
 
