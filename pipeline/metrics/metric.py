@@ -46,6 +46,8 @@ class Metric:
     """From what a bad codec gets to what a clip gets that nobody can tell from the original."""
     tolerance: float
     """How much worse a mean may get before the gate says so."""
+    digits: int = 3
+    """Of a mean after the point, on pages."""
     copy: float | None
     """What a copy of a clip scores; None where that depends on the clip."""
     self_test: tuple[float, float]

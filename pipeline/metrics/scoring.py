@@ -44,16 +44,19 @@ class Pair:
         return replace(self, reference=str(ours), degraded=str(theirs))
 
 
-def score(pairs: Sequence[Pair], settings: Score) -> Iterator[tuple[str, list[Row]]]:
+def score(
+    pairs: Sequence[Pair], settings: Score, again: bool = False
+) -> Iterator[tuple[str, list[Row]]]:
     """Name and rows of each pair, in the order in which they get done.
 
     What was scored before comes from the cache: a run that was killed goes on with the pairs that
-    it had not finished, and audio that has not changed is not scored again.
+    it had not finished, and audio that has not changed is not scored again, unless ``again`` asks
+    for that.
     """
     waiting = []
     for pair in pairs:
         kept = CACHE / f"{key(pair)}.json"
-        if kept.is_file():
+        if kept.is_file() and not again:
             yield pair.name, json.loads(kept.read_text(encoding="utf-8"))
         else:
             waiting.append((pair.absolute(), kept))

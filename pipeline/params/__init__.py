@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
 from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
@@ -45,13 +46,21 @@ class Synthetic(Section):
 class Corpus(Section):
     """Where the audio comes from."""
 
-    source: Literal["synthetic", "folder"]
+    source: str
     train: str
     test: str
     mono: bool
     longest_test_seconds: NotNegative
     valid_fraction: Annotated[float, Field(gt=0, lt=1)]
     synthetic: Synthetic
+
+    @field_validator("source")
+    @classmethod
+    def _installed(cls, source: str) -> str:
+        names = sorted({point.name for point in entry_points(group="rdcodec.corpora")})
+        if source not in names:
+            raise ValueError(f"no corpus {source!r}; installed are {', '.join(names) or 'none'}")
+        return source
 
 
 class Codec(BaseModel):

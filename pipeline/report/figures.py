@@ -91,10 +91,10 @@ def rate_distortion(curve: pd.DataFrame, metric: Metric, kind: str) -> dict[str,
                 axis=-1,
             ),
             hovertemplate=(
-                "<b>%{customdata[0]}</b><br>%{x:.2f} kbps of file<br>%{y:.3f} "
-                "(%{customdata[1]:.3f} to %{customdata[2]:.3f})<br>"
+                "<b>%{customdata[0]}</b><br>%{x:.2f} kbps of file<br>%{y:.DIGITSf} "
+                "(%{customdata[1]:.DIGITSf} to %{customdata[2]:.DIGITSf})<br>"
                 "%{customdata[3]} of %{customdata[4]} clips scored%{customdata[5]}<extra></extra>"
-            ),
+            ).replace("DIGITS", str(metric.digits)),
             # Beside a point the audio bandwidth that its coder chose most often.
             text=[_bandwidth(text) for text in chosen],
             textposition="bottom right",

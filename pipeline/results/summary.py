@@ -111,7 +111,7 @@ class Tested(_Part):
 class Summary(_Part):
     """All of summary.json."""
 
-    version: Literal[1] = VERSION
+    version: Literal[1] = 1
     headline: list[str]
     verdicts: dict[str, str]
     points: dict[str, Point]
@@ -133,7 +133,7 @@ class Reason(_Part):
 class Baseline(_Part):
     """What a later run is compared with; the newest reason comes first."""
 
-    version: Literal[1] = VERSION
+    version: Literal[1] = 1
     history: list[Reason]
     points: dict[str, Measured]
     speed: dict[str, dict[str, float]]

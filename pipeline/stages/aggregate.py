@@ -215,7 +215,7 @@ def corpus(settings: Params) -> dict[str, object]:
     """The settings that the test clips come from."""
     chosen = settings.corpus
     facts: dict[str, object] = {"source": chosen.source, "test": chosen.test, "mono": chosen.mono}
-    if chosen.source == "folder":
+    if chosen.source != "synthetic":
         return facts | {"longest_test_seconds": chosen.longest_test_seconds}
     made = chosen.synthetic
     return facts | {"seed": settings.seed, "clips": made.test_clips, "seconds": made.test_seconds}

@@ -14,7 +14,7 @@ from pipeline.coders.bench import decoded_path
 from pipeline.corpora import manifest
 from pipeline.metrics import scoring, selftest
 from pipeline.results import tables
-from pipeline.stage import progress, run
+from pipeline.stage import forced, progress, run
 from pipeline.stages.prepare import TEST
 
 SCORES = Path("scores")
@@ -29,7 +29,7 @@ def main(point: str) -> None:
         scoring.Pair(name, clip.kind, str(TEST / clip.file), str(decoded_path(point, clip)))
         for name, clip in clips.items()
     ]
-    scored = scoring.score(pairs, settings)
+    scored = scoring.score(pairs, settings, again=forced())
     rows = [
         {
             "point": point,

@@ -29,6 +29,22 @@ NOISE = Metric(
 )
 
 
+def tones(settings):
+    from pipeline.corpora.manifest import Clip
+
+    count = int(settings.path.read_text())
+    for number in range(count):
+        wave = 0.1 * np.sin(np.arange(8000) / (5 + number), dtype=np.float32)[None]
+        clip = Clip(
+            file=f"{number:03}.flac", kind="music", source=str(number), language="",
+            sample_rate=8000, channels=1, seconds=1.0, licence="", origin="",
+        )
+        if number == 2:
+            settings.skip("third", "not in tune")
+        else:
+            yield clip, wave, 8000
+
+
 class EightBits(Coder):
     def __init__(self, bits):
         self.scale = 2 ** (bits - 1) - 1
@@ -42,6 +58,9 @@ class EightBits(Coder):
 """
 POINTS = """[rdcodec.metrics]
 noise = other:NOISE
+
+[rdcodec.corpora]
+tones = other:tones
 
 [rdcodec.coders]
 eight-bits = other:EightBits
@@ -149,3 +168,31 @@ decoded, rate = coder.decode(coder.encode(wave, 8000))
 assert np.abs(decoded - wave).max() < 0.005, rate
 ''')  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_a_corpus_joins(other: Path) -> None:
+    (other / "five.txt").write_text("5")
+    done = run(other, """
+from pathlib import Path
+from pipeline import params
+from pipeline.corpora import manifest
+from pipeline.results import tables
+from pipeline.stages import prepare
+params.change(["corpus.source=tones", "corpus.train=five.txt", "corpus.test=five.txt"])
+prepare.main()
+names = {split: [clip.name for clip in manifest.read(Path("data") / split)]
+         for split in ("train", "valid", "test")}
+assert names["test"] == ["000", "001", "003", "004"], names
+assert sorted(names["train"] + names["valid"]) == names["test"], names
+assert len(names["valid"]) == 1, names
+for split, found in names.items():
+    files = sorted(path.stem for path in (Path("data") / split).glob("*.flac"))
+    assert files == found, files
+skipped = tables.read(Path("data/skipped.csv"))
+assert skipped.reason.tolist() == ["not in tune"] * 2
+""")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    params = (other / "params.yaml").read_text()
+    (other / "params.yaml").write_text(params.replace("source: tones", "source: bells"))
+    done = run(other, "from pipeline import params; params.load()")
+    assert "corpus.source: no corpus 'bells'; installed are folder, synthetic, tones" in done.stderr
