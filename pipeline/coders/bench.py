@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from codec import audio
-from codec.files import write_bytes, write_text
+from codec.files import write_bytes
 from pipeline import layout
 from pipeline.coders import Coder, Timeline
 from pipeline.corpora import manifest
 from pipeline.metrics.delay import delay_ms
+from pipeline.results import tables
 from pipeline.stage import progress
 
 TIMELINE_SECONDS = 0.1
@@ -58,8 +59,7 @@ def code_clips(point: str, coder: Coder, split: Path) -> None:
                 "about": about,
             }
         )
-    table = pd.DataFrame(rows)
-    write_text(layout.files_table(point), table.to_csv(index=False, float_format="%.6f"))
+    tables.write(layout.files_table(point), pd.DataFrame(rows), "%.6f")
 
 
 def binned(timeline: Timeline | None, seconds: float) -> str:

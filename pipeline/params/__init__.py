@@ -9,6 +9,7 @@ from pipeline.params.sections import (
     Adversarial,
     Augment,
     Check,
+    Corpus,
     Listen,
     Loss,
     Model,
@@ -20,7 +21,7 @@ from pipeline.params.sections import (
 )
 
 __all__ = [
-    "ABLATION", "BASE", "FILE", "Adversarial", "Augment", "Check", "Listen", "Loss", "Model",
-    "Optimizer", "Params", "Pretrain", "Score", "Statistics", "change", "check_paths", "load",
-    "schema", "variants",
+    "ABLATION", "BASE", "FILE", "Adversarial", "Augment", "Check", "Corpus", "Listen", "Loss",
+    "Model", "Optimizer", "Params", "Pretrain", "Score", "Statistics", "change", "check_paths",
+    "load", "schema", "variants",
 ]  # fmt: skip

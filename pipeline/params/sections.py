@@ -1,6 +1,7 @@
 """params.yaml's sections, typed: what is wrong with one is an error that names the key."""
 
 import re
+from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -38,13 +39,21 @@ class Synthetic(Section):
 class Corpus(Section):
     """Where the audio comes from."""
 
-    source: Literal["synthetic", "folder"]
+    source: str
     train: str
     test: str
     mono: bool
     longest_test_seconds: NotNegative
     valid_fraction: Annotated[float, Field(gt=0, lt=1)]
     synthetic: Synthetic
+
+    @field_validator("source")
+    @classmethod
+    def _installed(cls, source: str) -> str:
+        names = sorted({point.name for point in entry_points(group="rdcodec.corpora")})
+        if source not in names:
+            raise ValueError(f"no corpus {source!r}; installed are {', '.join(names) or 'none'}")
+        return source
 
 
 class Codec(BaseModel):

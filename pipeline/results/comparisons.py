@@ -1,11 +1,13 @@
 """One curve against another: BD-rates with intervals, and paired tests at equal rate."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.metrics import installed
 from pipeline.params import Statistics
 from pipeline.results.statistics import (
     Paired,
@@ -16,9 +18,7 @@ from pipeline.results.statistics import (
     holm,
     paired,
 )
-
-NOT_COMPARED = ("si_sdr",)
-"""No measure of how it sounds: parametric coders leave the waveform."""
+from pipeline.results.summary import BdRate, PairedTest
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Bench:
     """Everything that was measured, as tables.
 
     ``curve`` is rd.csv; ``scores`` has a row per point, clip and metric, ``files`` one per point
-    and clip. ``anchor`` and ``tested`` are series of the curve (its column coder).
+    and clip. ``anchor`` and ``tested`` are series of the curve (its column series).
     """
 
     curve: pd.DataFrame
@@ -37,13 +37,13 @@ class Bench:
     anchor: str = "opus"
     tested: str = "neural"
 
-    def bd_rates(self) -> list[dict[str, object]]:
+    def bd_rates(self) -> list[BdRate]:
         """BD-rate and BD-quality of the tested curve for every metric and kind, or why not."""
         found = []
         for (metric, kind), rows in self._compared():
             curves = [
-                (part.file_kbps.to_numpy(float), part["mean"].to_numpy(float))
-                for part in (rows[rows.coder == self.anchor], rows[rows.coder == self.tested])
+                (part.file_kbps.to_numpy(float), _sign(metric) * part["mean"].to_numpy(float))
+                for part in (rows[rows.series == self.anchor], rows[rows.series == self.tested])
             ]
             names = (_title(self.anchor), self.tested)
             result = vars(bd_rate(curves[0], curves[1], self.settings.min_overlap, names))
@@ -55,19 +55,19 @@ class Bench:
                     self.settings.resamples, self.settings.confidence, self.seed,
                 )  # fmt: skip
             low, high = interval or (None, None)
-            found.append({"metric": metric, "kind": kind, **result, "low": low, "high": high})
+            found.append(BdRate(metric=metric, kind=kind, **result, low=low, high=high))
         return found
 
-    def paired_tests(self) -> list[dict[str, object]]:
+    def paired_tests(self) -> list[PairedTest]:
         """Every tested point against the anchor at the point's own measured rate, clip by clip.
 
         The anchor's scores of a clip are interpolated between its two points around that rate.
         p values are corrected together, for all of these tests.
         """
-        found = []
+        found: list[dict[str, Any]] = []
         for (metric, kind), rows in self._compared():
             samples, groups = self._samples(metric, kind, rows)
-            anchor, tested = (rows[rows.coder == coder] for coder in (self.anchor, self.tested))
+            anchor, tested = (rows[rows.series == name] for name in (self.anchor, self.tested))
             for point, kbps, own in zip(
                 tested.point, tested.file_kbps, samples[self.tested].scores, strict=True
             ):
@@ -88,21 +88,25 @@ class Bench:
         p = np.array([np.nan if row["p"] is None else row["p"] for row in found], float)
         for row, corrected in zip(found, holm(p), strict=True):
             row["p_holm"] = None if np.isnan(corrected) else float(corrected)
-        return found
+        return [PairedTest(**row) for row in found]
 
     def _compared(self) -> list[tuple[tuple[str, str], pd.DataFrame]]:
         """Rows of the curve with a mean, by metric and kind, for all that can be compared."""
         rows = self.curve.dropna(subset=["mean"]).sort_values("file_kbps", kind="stable")
+        compared = {name for name, metric in installed().items() if metric.perceptual}
         return [
             ((str(metric), str(kind)), part)
             for (metric, kind), part in rows.groupby(["metric", "kind"], sort=False)
-            if metric not in NOT_COMPARED and {self.anchor, self.tested} <= set(part.coder)
+            if str(metric) in compared and {self.anchor, self.tested} <= set(part.series)
         ]
 
     def _samples(
         self, metric: str, kind: str, rows: pd.DataFrame
     ) -> tuple[dict[str, Sample], NDArray[np.str_]]:
-        """Both curves clip by clip, points in the order of ``rows``, and each clip's source."""
+        """Both curves clip by clip, points in the order of ``rows``, and each clip's source.
+
+        Scores of a metric whose lower scores are better have the other sign: more is better here.
+        """
         of_kind = [
             table if kind == "all" else table[table.kind == kind]
             for table in (self.scores[self.scores.metric == metric], self.files)
@@ -112,14 +116,18 @@ class Bench:
         clips = scores.columns
         first = of_kind[1].drop_duplicates("clip").set_index("clip").loc[clips]
         samples = {}
-        for coder in (self.anchor, self.tested):
-            points = list(rows[rows.coder == coder].point)
-            samples[coder] = Sample(
+        for series in (self.anchor, self.tested):
+            points = list(rows[rows.series == series].point)
+            samples[series] = Sample(
                 bits.loc[points, clips].to_numpy(float),
                 first.seconds.to_numpy(float),
-                scores.loc[points].to_numpy(float),
+                _sign(metric) * scores.loc[points].to_numpy(float),
             )
         return samples, first.source.to_numpy(str)
+
+
+def _sign(metric: str) -> int:
+    return installed()[metric].sign
 
 
 def _title(series: str) -> str:

@@ -6,29 +6,42 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.metrics import METRICS
+from pipeline.metrics import installed
+from pipeline.results.summary import BdRate
 
 METRIC = "visqol_audio"
 """The one metric that scores every kind of clip."""
+NAMES = {"neural": "the neural codec", "rvq": "the neural codec with RVQ"}
+"""Our own series, and what to call them."""
 
 
-def headline(curve: pd.DataFrame, bd_rates: list[dict[str, object]]) -> list[str]:
+def headline(curve: pd.DataFrame, bd_rates: list[BdRate]) -> list[str]:
     """Where the neural codec stands against Opus at measured file rates, in some sentences.
 
     First ``METRIC`` over all kinds; then, because one metric is not the whole truth, on which side
     of Opus's curve the neural points lie by each metric that scores speech.
     """
     kind = "all" if "all" in set(curve[curve.metric == METRIC].kind) else curve.kind.iloc[0]
-    neural, opus = _curves(_scored(curve, METRIC, kind))
+    series, tested = set(curve.series), tested_series(curve)
+    if tested is None:
+        return ["This run has no point of the neural codec's own curves: it only shows the others."]
+    if "opus" not in series:
+        return ["This run has no point of Opus, so there is nothing to compare with."]
+    neural, opus = _curves(_scored(curve, METRIC, kind), tested)
     if neural.empty or opus.empty:
         return ["No clip could be scored, so there is nothing to say about quality."]
-    said = [verdict(curve, bd_rates, kind), _nearest(neural, opus)]
-    return [*filter(None, said), *_speech(curve)]
+    said = [verdict(curve, bd_rates, kind, tested=(tested, NAMES[tested])), _nearest(neural, opus)]
+    return [*filter(None, said), *_speech(curve, tested)]
+
+
+def tested_series(curve: pd.DataFrame) -> str | None:
+    """The series that stands for our codec: the β sweep, or RVQ where there is no sweep."""
+    return next((series for series in NAMES if series in set(curve.series)), None)
 
 
 def verdict(
     curve: pd.DataFrame,
-    bd_rates: list[dict[str, object]],
+    bd_rates: list[BdRate],
     kind: str,
     metric: str = METRIC,
     tested: tuple[str, str] = ("neural", "the neural codec"),
@@ -38,14 +51,14 @@ def verdict(
 
     ``tested`` and ``anchor`` are a series of the curve and what to call it.
     """
-    found = next((row for row in bd_rates if (row["metric"], row["kind"]) == (metric, kind)), {})
-    percent = found.get("percent")
-    if not isinstance(percent, float):
+    found = next((row for row in bd_rates if (row.metric, row.kind) == (metric, kind)), None)
+    if found is None or found.percent is None:
         return ""
     curves = _curves(_scored(curve, metric, kind), tested[0], anchor[0])
+    title = installed()[metric].title
     return (
-        f"For the same {METRICS[metric].title} score, {tested[1]} needs {_changed(percent)} "
-        f"bitrate than {anchor[1]}{_between(found.get('low'), found.get('high'))}, on average over "
+        f"For the same {title} score, {tested[1]} needs {_changed(found.percent)} "
+        f"bitrate than {anchor[1]}{_between(found.low, found.high)}, on average over "
         f"the scores that both reach, {_common(*curves)}."
     )
 
@@ -58,9 +71,9 @@ def _changed(percent: float) -> str:
     return f"{abs(percent):.0f} % {'less' if percent < 0 else 'more'}"
 
 
-def _between(low: object, high: object) -> str:
+def _between(low: float | None, high: float | None) -> str:
     """An interval of BD-rates in words, by rising size where both have one sign."""
-    if not (isinstance(low, float) and isinstance(high, float)):
+    if low is None or high is None:
         return ""
     if (low < 0) == (high < 0):
         small, large = sorted((abs(low), abs(high)))
@@ -73,7 +86,7 @@ def _curves(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tested and the anchor's points of one metric and kind, by rising file rate."""
     ordered = rows.sort_values("file_kbps")
-    return ordered[ordered.coder == tested], ordered[ordered.coder == anchor]
+    return ordered[ordered.series == tested], ordered[ordered.series == anchor]
 
 
 def _common(neural: pd.DataFrame, opus: pd.DataFrame) -> str:
@@ -83,17 +96,18 @@ def _common(neural: pd.DataFrame, opus: pd.DataFrame) -> str:
     return f"{lowest:.2f} to {highest:.2f}"
 
 
-def _speech(curve: pd.DataFrame) -> list[str]:
+def _speech(curve: pd.DataFrame, tested: str) -> list[str]:
     """At equal file rate, on speech: the metrics by which ours is ahead, behind, or both."""
     verdicts: dict[str, list[str]] = {"ahead of": [], "behind": [], "partly ahead of": []}
-    for metric in METRICS.values():
-        neural, opus = _curves(_scored(curve, metric.name, "speech"))
+    for metric in installed().values():
+        neural, opus = _curves(_scored(curve, metric.name, "speech"), tested)
         if metric.kinds != ("speech",) or opus.empty:
             continue
         within = neural[neural.file_kbps.between(opus.file_kbps.min(), opus.file_kbps.max())]
         if within.empty:
             continue
-        ahead = within["mean"].to_numpy(float) > _at(opus, within.file_kbps.to_numpy(float))
+        gain = within["mean"].to_numpy(float) - _at(opus, within.file_kbps.to_numpy(float))
+        ahead = metric.sign * gain > 0
         verdict = "ahead of" if ahead.all() else "partly ahead of" if ahead.any() else "behind"
         verdicts[verdict].append(metric.title)
     parts = [f"{verdict} Opus by {_listed(names)}" for verdict, names in verdicts.items() if names]

@@ -224,12 +224,11 @@ def publish(up_to_date: Callable[[Path], bool]) -> None:
     ``up_to_date`` says so of an out of dvc.yaml.
     """
     if up_to_date(SUMMARY) and up_to_date(CURVE):
-        import pandas as pd
-
+        from pipeline.results import summary, tables
         from pipeline.results.curve import table
 
-        rows = json.loads(table(pd.read_csv(CURVE)).to_json(orient="records"))
-        headline = " ".join(json.loads(SUMMARY.read_text(encoding="utf-8"))["headline"])
+        rows = json.loads(table(tables.read(CURVE)).to_json(orient="records"))
+        headline = " ".join(summary.read(SUMMARY).headline)
         create_markdown_artifact(key="headline", markdown=headline)
         create_table_artifact(key="curve", table=rows, description=headline)
     if up_to_date(PAGE):
@@ -244,11 +243,11 @@ def publish(up_to_date: Callable[[Path], bool]) -> None:
 @server.optional()
 def publish_losses(curves: list[Path]) -> None:
     """The last training and validation losses of each of these training curves."""
-    import pandas as pd
+    from pipeline.results import tables
 
     rows: list[dict[str, Any]] = []
     for path in curves:
-        curve = pd.read_csv(path)
+        curve = tables.read(path)
         for split, part in curve.groupby("split", sort=False):
             last = part.iloc[-1].dropna()
             numbers = {

@@ -23,7 +23,7 @@ from prefect.states import Completed, Crashed, Failed, Pending, Running
 from pipeline.process import die_with_parent
 from pipeline.running.graph import Stage
 from pipeline.running.resources import Machine
-from pipeline.stage import counted
+from pipeline.stage import FORCED, counted
 
 CACHED, RESTORED, TIMED_OUT, WAITING = "Cached", "Restored", "TimedOut", "Waiting"
 KILL_SECONDS = 5.0
@@ -73,6 +73,8 @@ class Run:
                 return Crashed(message=f"{stage.name}: the run was stopped")
             if waited.is_set():
                 dashboard.show(Running())
+            if forced:  # DVC's --force says nothing to the stage, which keeps scores of its own
+                variables = {**variables, FORCED: "1"}
             ended = self._repro(stage, forced, environment() | variables)
         if self.stopping and ended.status:
             return Crashed(message=f"{stage.name}: stopped with the run")

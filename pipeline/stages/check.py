@@ -10,21 +10,22 @@ from codec.files import write_text
 from pipeline import params
 from pipeline.layout import SPEED, SUMMARY, VERDICT
 from pipeline.results import gate
+from pipeline.results import summary as summaries
 from pipeline.stage import enter, log
 
 
 def main(strict: bool = False) -> None:
     settings = params.load().check
-    summary, baseline = gate.read(SUMMARY), gate.read_baseline(Path(settings.baseline))
+    summary, baseline = summaries.read(SUMMARY), summaries.read_baseline(Path(settings.baseline))
     note = gate.not_comparable(summary, baseline)
-    if note:
+    if baseline is None or note:
         write_text(VERDICT, gate.markdown([], note))
         log.info("not compared: %s", note)
         if strict:
             sys.exit(1)
         return
     findings = gate.compare(summary, gate.read_speed(SPEED), baseline, settings)
-    write_text(VERDICT, gate.markdown(findings, "", baseline["history"][0]["reason"]))
+    write_text(VERDICT, gate.markdown(findings, "", baseline.history[0].reason))
     log.info("%s", gate.table(findings))
     worse = [finding for finding in findings if finding.worse]
     for finding in worse:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pandas as pd
 
 from codec.errors import UserError
-from codec.files import write_text
 from pipeline import layout, params
 from pipeline.corpora import manifest
 from pipeline.layout import TEST
-from pipeline.metrics import METRICS
+from pipeline.metrics import installed
 from pipeline.metrics.scoring import COLUMNS
+from pipeline.results import tables
 from pipeline.stage import enter, log
 
 
@@ -47,7 +47,7 @@ def main(name: str) -> None:
              "pcm_bytes": 2 * clip.channels * clip.seconds * clip.sample_rate,
              "about": json.dumps({"from": path.name}), "details": "{}"}
         )  # fmt: skip
-        for metric in METRICS.values():
+        for metric in installed().values():
             if clip.kind in metric.kinds and metric.name in table:
                 value = row[metric.name]
                 scores.append(
@@ -56,22 +56,19 @@ def main(name: str) -> None:
                      "provenance": f"from {path.name}"}
                 )  # fmt: skip
     own = layout.external(name)
-    write_text(layout.files_table(own), pd.DataFrame(coded).to_csv(index=False))
-    scored = pd.DataFrame(scores, columns=COLUMNS)
-    write_text(layout.scores_table(own), scored.to_csv(index=False))
+    tables.write(layout.files_table(own), pd.DataFrame(coded))
+    tables.write(layout.scores_table(own), pd.DataFrame(scores, columns=COLUMNS))
 
 
 def read(path: Path) -> pd.DataFrame:
     """The table; UserError where it is none, or lacks a column."""
-    try:
-        table = pd.read_csv(path, dtype=manifest.AS_TEXT)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as a table: {error}") from error
-    for column in ("point", "clip", "payload_kbps"):
+    needed = ("point", "clip", "payload_kbps")
+    table = tables.read(path, {*needed, *installed()})
+    for column in needed:
         if column not in table:
             raise UserError(f"{path}: has no column `{column}`")
-    if not set(table) & set(METRICS):
-        raise UserError(f"{path}: has no column of a metric; those are {', '.join(METRICS)}")
+    if not set(table) & set(installed()):
+        raise UserError(f"{path}: has no column of a metric; those are {', '.join(installed())}")
     return table
 
 

@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 
 from codec import checkpoint
-from codec.files import write_text
 from pipeline import layout, params
 from pipeline.layout import TRAIN, VALID
+from pipeline.results import tables
 from pipeline.stage import cores, enter, log
 from pipeline.training import entropy
 
@@ -39,7 +39,7 @@ def main(name: str) -> None:
     codec.freeze()
     log.info("%s: validation %.3f kbps before, %.3f kbps after", name, before, after)
     table = pd.DataFrame([{"model": name, "before_kbps": before, "after_kbps": after}])
-    write_text(layout.model_table(name, "entropy"), table.to_csv(index=False, float_format="%.6g"))
+    tables.write(layout.model_table(name, "entropy"), table, "%.6g")
     checkpoint.save(codec, layout.model_file(name), half=True)
 
 

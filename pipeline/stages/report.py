@@ -7,12 +7,12 @@ import pandas as pd
 
 from pipeline import layout, params
 from pipeline.corpora import manifest
-from pipeline.corpora.manifest import AS_TEXT
 from pipeline.layout import CURVE, PAGE, REPORTS, SPEED, SUMMARY, TEST
 from pipeline.params import BASE
 from pipeline.report import listen, page
-from pipeline.results import gate
+from pipeline.results import tables
 from pipeline.results.claims import claims
+from pipeline.results.summary import read
 from pipeline.stage import enter, log
 
 
@@ -20,14 +20,11 @@ def main() -> None:
     settings = params.load()
     series = settings.series()
     models = [BASE, *settings.models]
-    tables = {
-        name: pd.concat(
-            [pd.read_csv(layout.model_table(model, name)) for model in models[1:]],
-            ignore_index=True,
-        )
+    inside = {
+        name: tables.read_all(layout.model_table(model, name) for model in settings.models)
         for name in ("entropy", "entropy_coders", "codes", "histogram")
     }
-    summary, curve = gate.read(SUMMARY), pd.read_csv(CURVE)
+    summary, curve = read(SUMMARY), tables.read(CURVE)
     sweep = sorted(
         (name for name in settings.models if series[f"neural-{name}"] == "neural"),
         key=lambda name: settings.models[name].beta,
@@ -38,23 +35,19 @@ def main() -> None:
             summary=summary,
             curve=curve,
             files=pd.concat(
-                [pd.read_csv(layout.files_table(point), dtype=AS_TEXT).assign(point=point)
-                 for point in series],
+                [tables.read(layout.files_table(point)).assign(point=point) for point in series],
                 ignore_index=True,
             ),
-            scores=pd.concat(
-                [pd.read_csv(layout.scores_table(point), dtype=AS_TEXT) for point in series],
-                ignore_index=True,
-            ),
+            scores=tables.read_all(layout.scores_table(point) for point in series),
             clips=manifest.read(TEST),
             split=TEST,
             pairs=listen.pairs(curve, settings.report.pairs),
             training={
-                model: pd.read_csv(layout.model_table(model, "training")) for model in models
+                model: tables.read(layout.model_table(model, "training")) for model in models
             },
-            models=tables,
-            speed=pd.read_csv(SPEED),
-            claims=claims(summary, tables["codes"], sweep),
+            models=inside,
+            speed=tables.read(SPEED),
+            claims=claims(summary, inside["codes"], sweep),
             params_text=params.FILE.read_text(encoding="utf-8"),
         ),
     )  # fmt: skip

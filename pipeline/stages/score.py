@@ -7,12 +7,12 @@ themselves: a bench whose metric is not itself has no scores.
 
 import pandas as pd
 
-from codec.files import write_text
 from pipeline import layout, params
 from pipeline.corpora import manifest
 from pipeline.layout import TEST
 from pipeline.metrics import scoring, selftest
-from pipeline.stage import enter, progress
+from pipeline.results import tables
+from pipeline.stage import enter, forced, progress
 
 
 def main(point: str) -> None:
@@ -25,7 +25,7 @@ def main(point: str) -> None:
         )
         for name, clip in clips.items()
     ]
-    scored = scoring.score(pairs, settings)
+    scored = scoring.score(pairs, settings, again=forced())
     rows = [
         {
             "point": point,
@@ -38,7 +38,7 @@ def main(point: str) -> None:
         for row in found
     ]
     table = pd.DataFrame(rows, columns=scoring.COLUMNS).sort_values(["clip", "metric"])
-    write_text(layout.scores_table(point), table.to_csv(index=False, float_format="%.6f"))
+    tables.write(layout.scores_table(point), table, "%.6f")
 
 
 if __name__ == "__main__":

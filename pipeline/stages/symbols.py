@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from codec import checkpoint
 from codec.coding.tables import FrozenTables
-from codec.files import write_text
 from codec.model import AudioCodec
 from pipeline import layout, params
 from pipeline.coders import entropy_coders
 from pipeline.corpora import manifest
 from pipeline.layout import TEST, TRAIN
 from pipeline.params.points import own
+from pipeline.results import tables
 from pipeline.stage import cores, enter, log
 from pipeline.training import entropy
 
@@ -41,8 +41,7 @@ def main(name: str) -> None:
     counts = histogram(symbols)
     counts.insert(0, "model", name)
     for table, what in ((coders, "entropy_coders"), (codes, "codes"), (counts, "histogram")):
-        path = layout.model_table(name, what)
-        write_text(path, table.to_csv(index=False, float_format="%.6g"))
+        tables.write(layout.model_table(name, what), table, "%.6g")
     log.info("%s:\n%s", name, coders.to_string(index=False))
 
 
@@ -55,11 +54,11 @@ def coded_symbols(codec: AudioCodec, point: str) -> list[NDArray[np.int32]]:
     return found
 
 
-def describe(symbols: NDArray[np.int32], tables: FrozenTables) -> pd.DataFrame:
+def describe(symbols: NDArray[np.int32], frozen: FrozenTables) -> pd.DataFrame:
     """A row per row of (rows, frames) symbols.
 
     ``entropy`` is that of the symbols' own histogram, in bits; ``bits_per_symbol`` what they cost
-    with the tables; ``in_use`` how many different ones there are.
+    with the frozen tables; ``in_use`` how many different ones there are.
     """
     rows = []
     for index, row in enumerate(symbols):
@@ -69,7 +68,7 @@ def describe(symbols: NDArray[np.int32], tables: FrozenTables) -> pd.DataFrame:
             {
                 "row": index,
                 "entropy": float(-(share * np.log2(share)).sum()),
-                "bits_per_symbol": tables.select([index]).bits(row[None]) / len(row),
+                "bits_per_symbol": frozen.select([index]).bits(row[None]) / len(row),
                 "in_use": len(values),
                 "lowest": int(values[0]),
                 "highest": int(values[-1]),

@@ -28,6 +28,7 @@ from pipeline import layout, params
 from pipeline.corpora import manifest
 from pipeline.layout import TRAIN, VALID
 from pipeline.params import BASE, Adversarial, Listen, Model, Optimizer, Pretrain
+from pipeline.results import tables
 from pipeline.stage import cores, enter, log
 from pipeline.training import loop, resume, watch
 from pipeline.training.data import Segments
@@ -84,8 +85,7 @@ def main(name: str) -> None:
         result = loop.train(plan, fabric)
         if not fabric.is_global_zero:
             return
-        curve = result.curve.to_csv(index=False, float_format="%.6g")
-        write_text(layout.model_table(name, "training"), curve)
+        tables.write(layout.model_table(name, "training"), result.curve, "%.6g")
         samples = settings.optimizer.batch_size * fabric.world_size * size[2]
         facts = {
             "init": model.init,

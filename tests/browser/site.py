@@ -13,6 +13,7 @@ from pipeline.params import Statistics
 from pipeline.report import listen, page
 from pipeline.results.comparisons import Bench
 from pipeline.results.headline import headline
+from pipeline.results.summary import Summary
 
 STATISTICS = Statistics(resamples=200, confidence=0.95, min_overlap=0.5)
 NEURAL = {"b150": (3.0, 2.2), "b070": (6.0, 2.8), "b050": (11.5, 3.2), "b030": (17.0, 3.6)}
@@ -51,14 +52,20 @@ def build(folder: Path, count: int = 9, seconds: float = 1.5) -> Path:
     decode(folder, split, clips, listen.points_of(pairs))
     found = Bench(curve, scores, files, STATISTICS, 0)
     bd_rates, paired = found.bd_rates(), found.paired_tests()
-    summary = {
-        "headline": headline(curve, bd_rates), "bd_rate": bd_rates, "paired": paired,
-        "points": {point: {"delay_ms": 0.0, "about": {"coder": "invented"}} for point in points},
-        "ablations": [],
-        "unscored": [{"clip": clips[0].name, "point": "opus-6", "metric": "pesq_wb",
-                      "reason": "no utterance"}],
-        "test": {"clips": count, "seconds": count * seconds, "fingerprint": "invented"},
-    }  # fmt: skip
+    summary = Summary(
+        headline=headline(curve, bd_rates), verdicts={}, bd_rate=bd_rates, paired=paired,
+        points={
+            point: {
+                "delay_ms": 0.0, "about": {"coder": "invented"}, "series": series, "chosen": "",
+                "compression": 1.0, "rates": {}, "metrics": {},
+            }
+            for point, (series, _, _) in points.items()
+        },
+        ablations=[],
+        unscored=[{"clip": clips[0].name, "point": "opus-6", "metric": "pesq_wb",
+                   "reason": "no utterance"}],
+        test={"clips": count, "seconds": count * seconds, "fingerprint": "invented", "corpus": {}},
+    )  # fmt: skip
     steps = pd.DataFrame(
         {"step": [0, 10, 0, 10], "split": ["train"] * 2 + ["valid"] * 2}
         | {name: [2.0, 1.0, 2.1, 1.1] for name in page.LOSSES}
@@ -69,7 +76,7 @@ def build(folder: Path, count: int = 9, seconds: float = 1.5) -> Path:
         models=tables(),
         speed=pd.DataFrame([["neural-b050", "neural", 150.0, 130.0, 400.0],
                             ["opus-12", "opus", 140.0, 250.0, 90.0]],
-                           columns=["point", "coder", "encode_x", "decode_x", "peak_mb"]),
+                           columns=["point", "series", "encode_x", "decode_x", "peak_mb"]),
         claims=[{"claim": "It codes.", "measured": "yes", "verdict": "holds"}],
         params_text="seed: 0\n",
     )  # fmt: skip
@@ -118,7 +125,7 @@ def curve_of(
             chosen = part if kind == "all" else part[part.kind == kind]
             mean, kbps = chosen.value.mean(), points[point][1]
             rows.append({
-                "point": point, "coder": points[point][0], "metric": metric, "kind": kind,
+                "point": point, "series": points[point][0], "metric": metric, "kind": kind,
                 "mean": mean, "low": mean - 0.2, "high": mean + 0.2,
                 "n_scored": chosen.value.notna().sum(), "n_total": len(chosen),
                 "file_kbps": kbps, "payload_kbps": kbps - 0.1, "estimated_kbps": kbps - 0.11,

@@ -14,7 +14,7 @@ from codec import audio, checkpoint
 from codec.errors import UserError
 from pipeline import coders, layout
 from pipeline.coders import Coder, bench, build, ogg
-from pipeline.coders.opus import OpusCoder, library_path
+from pipeline.coders.opus import OpusCoder, enhances, library_path
 from pipeline.corpora import manifest
 from pipeline.metrics.delay import delay_ms
 from tests.conftest import ROOT, tiny_codec, tone
@@ -106,6 +106,45 @@ def test_opus_options_reach_the_encoder_and_the_table() -> None:
         "constrained_vbr": False,
         "frame_ms": 20,
     }
+
+
+@pytest.mark.parametrize(("bandwidth", "khz"), [("narrow", 4), ("wide", 8), ("full", 20)])
+def test_opus_s_bandwidth_is_held(bandwidth: str, khz: int) -> None:
+    wave = np.random.default_rng(0).standard_normal((1, 96_000)).astype(np.float32) * 0.1
+    coder = OpusCoder(12, bandwidth=bandwidth)
+    details = coder.details(coder.encode(wave, 48_000))
+    assert details[f"bandwidth {khz} kHz"] == pytest.approx(1)
+    assert coder.about()["bandwidth"] == bandwidth
+    assert "decoder_complexity" not in coder.about()
+
+
+def test_a_libopus_without_speech_enhancement_is_found_out() -> None:
+    """PyAV's takes a decoder's complexity, answers that all is well, and does nothing with it."""
+    assert not enhances("av")
+    with pytest.raises(UserError, match=r"libopus 1.6.1 of .* has no models of speech enhancement"):
+        OpusCoder(8, decoder_complexity=6)
+
+
+def test_speech_enhancement_changes_what_is_decoded() -> None:
+    if ctypes.util.find_library("opus") is None or not enhances("system"):
+        pytest.skip("the system's libopus has no models of speech enhancement (LACE)")
+    wave = tone(1.0, 48_000, pitch=120)
+    plain, better = (
+        OpusCoder(9, bandwidth="wide", application="voip", library="system", decoder_complexity=one)
+        for one in (0, 6)
+    )
+    data = plain.encode(wave, 48_000)
+    assert data == better.encode(wave, 48_000)
+    assert (plain.decode(data)[0] != better.decode(data)[0]).any()
+
+
+def test_two_libraries_may_be_used_in_one_process() -> None:
+    if ctypes.util.find_library("opus") is None:
+        pytest.skip("this system has no libopus")
+    ours, theirs = (OpusCoder(12, library=library) for library in ("av", "system"))
+    assert ours.version == OpusCoder(12).version == "libopus 1.6.1"
+    if library_path("av") != library_path("system"):
+        assert ours.opuslib is not theirs.opuslib
 
 
 def test_where_libopus_is_missing_the_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,7 +186,7 @@ def test_codes_are_described_and_coded_in_four_ways(project: Project) -> None:
 
 def test_an_ablation_stands_beside_the_curve_and_not_in_it(project: Project) -> None:
     curve = pd.read_csv(project.folder / "reports" / "rd.csv")
-    assert set(curve[curve.point == "neural-mse"].coder) == {"ablation"}
+    assert set(curve[curve.point == "neural-mse"].series) == {"ablation"}
     (ablation,) = project.summary()["ablations"]
     assert (ablation["point"], ablation["of"]) == ("neural-mse", "neural-high")
     html = (project.folder / "reports" / "index.html").read_text()

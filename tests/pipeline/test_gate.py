@@ -19,6 +19,7 @@ from pipeline.coders.neural import NeuralCoder
 from pipeline.corpora import manifest
 from pipeline.metrics import scoring, selftest
 from pipeline.results import gate as check
+from pipeline.results import summary, tables
 from pipeline.stages import aggregate, speed
 from pipeline.stages import check as stage
 from tests.conftest import ROOT
@@ -67,7 +68,7 @@ class Bench:
                 ))
             ]  # fmt: skip
             Path("scores").mkdir(exist_ok=True)
-            pd.DataFrame(rows, columns=scoring.COLUMNS).to_csv(f"scores/{point}.csv", index=False)
+            tables.write(Path(f"scores/{point}.csv"), pd.DataFrame(rows, columns=scoring.COLUMNS))
         aggregate.main()
 
     def measure(self, neural: Coder, patch: pytest.MonkeyPatch) -> None:
@@ -76,10 +77,11 @@ class Bench:
         patch.setattr(speed, "build", lambda name, options: coders[options["point"]])
         patch.setattr(params.Params, "coder_of", lambda self, point: ("any", {"point": point}))
         rows = [
-            {"point": point, "coder": point.partition("-")[0]} | speed.measure(params.load(), point)
+            {"point": point, "series": point.partition("-")[0]}
+            | speed.measure(params.load(), point)
             for point in coders
         ]
-        pd.DataFrame(rows).to_csv("reports/speed.csv", index=False)
+        tables.write(Path("reports/speed.csv"), pd.DataFrame(rows))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
         bench.run(coder)
         bench.measure(coder, patch)
         check.update(
-            check.read(layout.SUMMARY), check.read_speed(layout.SPEED),
+            summary.read(layout.SUMMARY), check.read_speed(layout.SPEED),
             Path("reports/baseline.json"), "a sound run", "r", "d",
         )  # fmt: skip
     torch.set_num_threads(threads)
@@ -166,13 +168,13 @@ def test_an_estimate_of_other_tables_is_caught_by_the_gap(
 def test_swapped_arguments_are_caught_before_anything_is_scored(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metric = metrics.METRICS[name]
+    metric = metrics.installed()[name]
 
     def swapped(*, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
         return metric.function(reference=degraded, degraded=reference, sample_rate=sample_rate)
 
     wrong = type(metric)(**{**vars(metric), "function": swapped})
-    monkeypatch.setitem(metrics.METRICS, name, wrong)
+    monkeypatch.setattr(selftest, "installed", lambda: {name: wrong})
     with pytest.raises(UserError, match=f"{name} .* is not itself"):
         selftest.check()
 
