@@ -17,7 +17,7 @@ from pipeline.corpora.manifest import FILE_NAME, KINDS
 from pipeline.metrics import installed
 from pipeline.params import Params, Statistics
 from pipeline.results import comparisons, summary, tables
-from pipeline.results.headline import NAMES, headline, tested_series, verdict
+from pipeline.results.headline import headline, tested_series, verdict
 from pipeline.results.statistics import bootstrap_mean
 from pipeline.stage import log, run
 from pipeline.stages.prepare import TEST
@@ -66,14 +66,15 @@ def main() -> None:
         tested=tested_series(curve) or "neural",
     )  # fmt: skip
     bd_rates = bench.bd_rates()
-    sentences = headline(curve, bd_rates)
+    crossings = bench.crossings()
+    sentences = headline(curve, bd_rates, crossings)
     first = files[files.point == points[0]]
     summary.write(
         SUMMARY,
         summary.Summary(
             headline=sentences,
             verdicts={
-                kind: verdict(curve, bd_rates, kind, tested=(bench.tested, NAMES[bench.tested]))
+                kind: " ".join(verdict(bench.tested, kind, bd_rates, crossings))
                 for kind in kinds_of(files)
             },
             points={
@@ -86,6 +87,7 @@ def main() -> None:
                 for point in points
             },
             bd_rate=bd_rates,
+            crossings=crossings,
             paired=bench.paired_tests(),
             ablations=ablations(settings),
             unscored=unscored(scores),
