@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from codec.errors import UserError
 
 GROUP = "rdcodec.coders"
-OWN = frozenset({"aac", "dac", "encodec", "mp3", "opus", "rdcodec"})
+OWN = frozenset({"aac", "codec2", "dac", "encodec", "lc3", "mp3", "opus", "rdcodec"})
 """Coders that come with rdcodec itself, as pyproject.toml names them."""
 
 Timeline = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -82,7 +82,7 @@ def build(name: str, options: dict[str, object]) -> Coder:
     except TypeError as error:
         raise UserError(f"coders: {name} with options {options}: {error}") from error
     except ImportError as error:
-        raise UserError(f"coders: {name}: {error}; install rdcodec with its extra peers") from error
+        raise UserError(f"coders: {name}: {error}; pip install 'rdcodec[peers,anchors]'") from error
     return coder
 
 

@@ -72,6 +72,11 @@ class Metric:
         return 1 if self.higher_is_better else -1
 
     @property
+    def least_range(self) -> float:
+        """A fifth of the useful span: curves that share less of it are not compared by BD-rate."""
+        return abs(self.useful[1] - self.useful[0]) / 5
+
+    @property
     def missing(self) -> str:
         """Why an optional metric cannot be used here; empty where it can."""
         try:

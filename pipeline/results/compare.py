@@ -15,7 +15,7 @@ from pipeline.params import Statistics
 from pipeline.report import page
 from pipeline.results import tables
 from pipeline.results.comparisons import Bench
-from pipeline.results.headline import verdict
+from pipeline.results.headline import METRIC, saving
 
 CURVE = "reports/rd.csv"
 TESTED = "neural"
@@ -131,9 +131,8 @@ def compare(before: Results, after: Results, statistics: Statistics, seed: int) 
     bench = Bench(both.curve, both.scores, both.files, statistics, seed, anchor, TESTED)
     bd_rates = bench.bd_rates()
     kinds = page.kinds_of(both.curve)
-    sentence = verdict(
-        both.curve, bd_rates, kinds[0], tested=(TESTED, after.name), anchor=(anchor, before.name)
-    )
+    told = next(row for row in bd_rates if (row.metric, row.kind) == (METRIC, kinds[0]))
+    sentence = saving(told, after.name, before.name)
     return {
         "before": before.name,
         "after": after.name,

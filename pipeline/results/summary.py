@@ -64,6 +64,25 @@ class BdRate(_Part):
     reason: str
     low: float | None
     high: float | None
+    scores: tuple[float, float] | None = None
+    """The lowest and the highest mean that both curves reach, in the metric's own unit."""
+
+
+class Crossing(_Part):
+    """Where our curve lies against the anchor's by one metric of one kind.
+
+    ``side``: ahead or behind at every rate from ``lowest`` to ``highest`` kbps, ahead only below or
+    above ``kbps`` (with its interval), or mixed; None where the curves share no rate.
+    """
+
+    metric: str
+    kind: str
+    side: Literal["ahead", "behind", "below", "above", "mixed"] | None
+    kbps: float | None
+    low: float | None
+    high: float | None
+    lowest: float | None
+    highest: float | None
 
 
 class PairedTest(_Part):
@@ -116,6 +135,7 @@ class Summary(_Part):
     verdicts: dict[str, str]
     points: dict[str, Point]
     bd_rate: list[BdRate]
+    crossings: list[Crossing] = []
     paired: list[PairedTest]
     ablations: list[Ablation]
     unscored: list[Unscored]

@@ -16,7 +16,7 @@ from pipeline.layout import CURVE, SUMMARY, TEST
 from pipeline.params import Params, Statistics
 from pipeline.results import comparisons, summary, tables
 from pipeline.results.curve import ALL, table
-from pipeline.results.headline import NAMES, headline, tested_series, verdict
+from pipeline.results.headline import headline, tested_series, verdict
 from pipeline.results.statistics import bootstrap_mean
 from pipeline.stage import enter, log
 
@@ -59,14 +59,15 @@ def main() -> None:
         tested=tested_series(curve) or "neural",
     )  # fmt: skip
     bd_rates = bench.bd_rates()
-    sentences = headline(curve, bd_rates)
+    crossings = bench.crossings()
+    sentences = headline(curve, bd_rates, crossings)
     first = files[files.point == points[0]]
     summary.write(
         SUMMARY,
         summary.Summary(
             headline=sentences,
             verdicts={
-                kind: verdict(curve, bd_rates, kind, tested=(bench.tested, NAMES[bench.tested]))
+                kind: " ".join(verdict(bench.tested, kind, bd_rates, crossings))
                 for kind in kinds_of(files)
             },
             points={
@@ -79,6 +80,7 @@ def main() -> None:
                 for point in points
             },
             bd_rate=bd_rates,
+            crossings=crossings,
             paired=bench.paired_tests(),
             ablations=ablations(settings),
             unscored=unscored(scores),

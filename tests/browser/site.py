@@ -51,9 +51,10 @@ def build(folder: Path, count: int = 9, seconds: float = 1.5) -> Path:
     pairs = listen.pairs(curve, 2)
     decode(folder, split, clips, listen.points_of(pairs))
     found = Bench(curve, scores, files, STATISTICS, 0)
-    bd_rates, paired = found.bd_rates(), found.paired_tests()
+    bd_rates, paired, crossings = found.bd_rates(), found.paired_tests(), found.crossings()
     summary = Summary(
-        headline=headline(curve, bd_rates), verdicts={}, bd_rate=bd_rates, paired=paired,
+        headline=headline(curve, bd_rates, crossings), verdicts={}, crossings=crossings,
+        bd_rate=bd_rates, paired=paired,
         points={
             point: {
                 "delay_ms": 0.0, "about": {"coder": "invented"}, "series": series, "chosen": "",

@@ -225,6 +225,42 @@ def test_ffmpeg_s_coders_keep_time_to_the_sample(name: str, rate: int, channels:
     assert np.corrcoef(wave[0], back[0])[0, 1] > 0.95
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_lc3_keeps_time_to_the_sample_and_its_rate(rate: int, channels: int) -> None:
+    pytest.importorskip("lc3")
+    rng = np.random.default_rng(0)
+    wave = tone(1.3, rate, pitch=220, channels=channels)
+    wave *= np.repeat(rng.random(13), rate // 10).astype(np.float32)[: wave.shape[-1]]
+    coder = build("lc3", {"kbps": 32 * channels})
+    data = coder.encode(wave, rate)
+    assert coder.payload_bytes(data) * 8 / 1.3 / 1000 == pytest.approx(32 * channels, rel=0.02)
+    decoded, decoded_rate = coder.decode(data)
+    back = audio.fit_length(audio.resample(decoded, decoded_rate, rate), wave.shape[-1])
+    assert delay_ms(reference=wave, degraded=back, sample_rate=rate) == pytest.approx(0, abs=0.1)
+    assert np.corrcoef(wave[0], back[0])[0, 1] > 0.95
+    with pytest.raises(UserError, match="lc3: 8 kbps for 1 channels: each needs 16 to 320"):
+        build("lc3", {"kbps": 8}).encode(wave[:1], rate)
+
+
+@pytest.mark.parametrize("mode", [700, 1300, 3200])
+def test_codec_2_says_when_speech_begins(mode: int) -> None:
+    """It keeps no waveform; but a voice after silence comes when it should."""
+    pytest.importorskip("pycodec2")
+    wave = tone(2.0, 8_000, pitch=120)
+    wave[:, :8_000] *= 1e-3
+    coder = build("codec2", {"bits_per_second": mode})
+    data = coder.encode(wave, 8_000)
+    assert coder.payload_bytes(data) * 8 / 2 == pytest.approx(mode, rel=0.05)
+    decoded, rate = coder.decode(data)
+    assert (rate, decoded.shape) == (8_000, wave.shape)
+    level = np.square(decoded[0]).reshape(-1, 80).mean(axis=1)
+    begins = int(np.argmax(level > 0.25 * level[120:180].mean()))
+    assert begins == pytest.approx(100, abs=5)  # hundredths of a second; frames of 20 or 40 ms
+    with pytest.raises(UserError, match="codec2: 9 bit/s is none of 700, 1200"):
+        build("codec2", {"bits_per_second": 9})
+
+
 class Late(Coder):
     """A coder that forgets its delay of 5 ms."""
 
@@ -275,14 +311,14 @@ def test_a_stale_installation_is_told_from_a_wrong_name(monkeypatch: pytest.Monk
     assert "install" not in str(wrong.value).replace("installed are", "")
     kept = [point for point in entry_points(group=coders.GROUP) if point.name != "aac"]
     monkeypatch.setattr(coders, "entry_points", lambda group: kept)
-    with pytest.raises(UserError, match=r"'aac'; installed are dac, .*aac .*\(make install\)"):
+    with pytest.raises(UserError, match=r"'aac'; installed are codec2, .*aac .*\(make install\)"):
         build("aac", {})
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("vorbis", {}, r"there is no coder 'vorbis'; installed are aac, dac, encodec, mp3, opus"),
+        ("vorbis", {}, r"there is no coder 'vorbis'; installed are aac, codec2, dac, encodec"),
         ("mp3", {"bitrate": 3}, r"mp3 with options \{'bitrate': 3\}: .*bitrate"),
         ("opus", {"kbps": 12, "frame_ms": 33}, r"opus: frame_ms: "),
         ("opus", {"kbps": 5}, r"opus: kbps: 5 is no whole number from 6 to 510"),

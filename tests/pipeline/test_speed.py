@@ -72,13 +72,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         seconds=1.0, licence="", origin="",
     )  # fmt: skip
     manifest.write(tmp_path / "data/test", [clip])
-    monkeypatch.setattr(params.Params, "points", lambda self: {"loud": "loud"})
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setattr(params.Params, "series", lambda self: {"loud": "loud"})
     return tmp_path
 
 
 def declare(broken: bool) -> None:
     options = f"{{broken: {str(broken).lower()}}}"
-    params.change([f"coders.loud={{coder: loud, options: {options}, series: loud}}"])
+    point = f"{{coder: loud, from: data/test, options: {options}, series: loud}}"
+    params.change([f"points.loud={point}"])
 
 
 def test_a_coder_may_log_and_print(project: Path) -> None:
