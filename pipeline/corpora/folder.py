@@ -1,7 +1,10 @@
 """Any folder, or any manifest.csv, of audio files."""
 
 import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from codec import audio
-from codec.errors import UserError
+from codec.errors import AudioError, UserError
+from pipeline.corpora import Made, Settings, ahead
 from pipeline.corpora.manifest import FILE_NAME, KINDS, Clip
+from pipeline.process import die_with_parent
+from pipeline.stage import cores, progress
 
 SOURCE_COLUMNS = ("source", "speaker", "recording", "speaker_or_recording_id")
 """Columns of a manifest that may name the speaker or recording, the first one found counts."""
@@ -29,6 +35,28 @@ class Entry:
     language: str
     licence: str
     origin: str
+
+
+def clips(settings: Settings) -> Iterator[Made]:
+    """The files of a folder or a manifest, read on all cores; those of no use are skipped."""
+    found = entries(settings.path)
+    longest = settings.corpus.longest_test_seconds if settings.split == "test" else 0.0
+    read = partial(_usable, mono=settings.corpus.mono, longest=longest)
+    with ProcessPoolExecutor(cores(), initializer=die_with_parent) as pool:
+        results = progress(ahead(pool, read, found, 4 * cores()), len(found), settings.split)
+        for entry, result in zip(found, results, strict=True):
+            if isinstance(result, str):
+                settings.skip(str(entry.path), result)
+            else:
+                yield *result, result[0].sample_rate
+
+
+def _usable(entry: Entry, mono: bool, longest: float) -> tuple[Clip, NDArray[np.float32]] | str:
+    """A clip, or the reason why there is none."""
+    try:
+        return load(entry, mono, longest)
+    except AudioError as error:
+        return str(error) if str(entry.path) in str(error) else f"{entry.path}: {error}"
 
 
 def entries(path: Path) -> list[Entry]:

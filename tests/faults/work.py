@@ -11,7 +11,7 @@ from pathlib import Path
 
 from codec.files import replacing, write_text
 from pipeline.process import die_with_parent
-from pipeline.stage import run
+from pipeline.stage import enter
 
 PARTS = 6
 
@@ -49,4 +49,4 @@ def main(name: str, seconds: str, table: str, *deps: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)
