@@ -20,7 +20,7 @@ _DELAYS = {700: 260, 1200: 172, 1300: 172, 1400: 172, 1600: 172, 2400: 164, 3200
 
 
 class FrameCoder(Coder):
-    """A coder whose every frame has as many samples and bytes as any other.
+    """A coder whose every frame has as many samples and bits as any other.
 
     A file is channels and samples at the coder's rate (5 bytes), then the frames of each channel.
     ``delay`` samples are what encoder and decoder lose at the beginning; they are trimmed.
@@ -32,11 +32,11 @@ class FrameCoder(Coder):
 
     @abstractmethod
     def encode_channel(self, frames: NDArray[np.float32], channels: int) -> bytes:
-        """(frames, samples) of one of so many channels to as many frames of bytes."""
+        """(frames, samples) of one of so many channels to their bytes."""
 
     @abstractmethod
     def decode_channel(self, data: bytes, count: int) -> NDArray[np.float32]:
-        """``count`` frames of bytes to (samples,)."""
+        """The bytes of ``count`` frames to (samples,)."""
 
     def encode(self, waveform: NDArray[np.float32], sample_rate: int) -> bytes:
         full = audio.resample(waveform, sample_rate, self.rate)
@@ -126,16 +126,21 @@ class Codec2Coder(FrameCoder):
             raise UserError(f"coders: codec2: {bits_per_second} bit/s is none of {listed}")
         self.pycodec2, self.bits_per_second = pycodec2, bits_per_second
         self.delay = _DELAYS[bits_per_second]
-        self.frame_samples = pycodec2.Codec2(bits_per_second).samples_per_frame()
+        coder = pycodec2.Codec2(bits_per_second)
+        self.frame_samples, self.frame_bits = coder.samples_per_frame(), coder.bits_per_frame()
 
     def encode_channel(self, frames: NDArray[np.float32], channels: int) -> bytes:
         coder = self.pycodec2.Codec2(self.bits_per_second)
-        return b"".join(coder.encode(audio.to_int16(frame)) for frame in frames)
+        coded = b"".join(coder.encode(audio.to_int16(frame)) for frame in frames)
+        # Bits that fill up each frame's last byte are none of Codec 2's.
+        padded = np.unpackbits(np.frombuffer(coded, np.uint8)).reshape(len(frames), -1)
+        return np.packbits(padded[:, : self.frame_bits]).tobytes()
 
     def decode_channel(self, data: bytes, count: int) -> NDArray[np.float32]:
         coder = self.pycodec2.Codec2(self.bits_per_second)
-        size = len(data) // count
-        parts = [coder.decode(data[at : at + size]) for at in range(0, len(data), size)]
+        bits = np.unpackbits(np.frombuffer(data, np.uint8))[: count * self.frame_bits]
+        frames = np.packbits(bits.reshape(count, self.frame_bits), axis=1)
+        parts = [coder.decode(frame.tobytes()) for frame in frames]
         return np.concatenate(parts).astype(np.float32) / 32768
 
     def about(self) -> dict[str, object]:

@@ -131,7 +131,7 @@ def _opus(summary: Summary, models: list[str]) -> Claim:
     return {
         "claim": "Better than Opus at 24 kbps.",
         "measured": (
-            f"{nearest} at {_kbps(summary['points'], nearest):.1f} kbps against Opus at that rate: "
+            f"{nearest} at {_kbps(summary.points, nearest):.1f} kbps against Opus at that rate: "
             + "; ".join(parts)
         ),
         "verdict": HELD if better and not worse else NOT_HELD,

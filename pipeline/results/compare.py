@@ -131,8 +131,8 @@ def compare(before: Results, after: Results, statistics: Statistics, seed: int) 
     bench = Bench(both.curve, both.scores, both.files, statistics, seed, anchor, TESTED)
     bd_rates = bench.bd_rates()
     kinds = page.kinds_of(both.curve)
-    told = next(row for row in bd_rates if (row.metric, row.kind) == (METRIC, kinds[0]))
-    sentence = saving(told, after.name, before.name)
+    told = [row for row in bd_rates if (row.metric, row.kind) == (METRIC, kinds[0])]
+    sentence = saving(told[0], after.name, before.name) if told else ""
     return {
         "before": before.name,
         "after": after.name,

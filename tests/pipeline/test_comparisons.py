@@ -71,7 +71,7 @@ def test_each_point_is_tested_at_its_own_rate_and_all_tests_are_corrected(bench:
     row = found["neural-b030", "visqol_audio", "all"]
     # Opus at 12 kbps is 0.6 below.
     assert row.difference == pytest.approx(0.6, abs=0.05)
-    assert row["groups"] == 16
+    assert row.groups == 16
     assert row.p <= row.p_holm < 0.05
     assert found["neural-b150", "visqol_audio", "all"].difference == pytest.approx(0.6, abs=0.05)
     for point in ("neural-b400", "neural-b008"):

@@ -48,7 +48,7 @@ def test_summary_has_every_point_metric_and_kind(project: Project) -> None:
 
     for point, facts in summary["points"].items():
         assert set(facts["metrics"]) == {
-            "pesq_wb", "stoi", "visqol_audio", "visqol_speech", "si_sdr",
+            "pesq_wb", "stoi", "visqol_audio", "visqol_speech", "si_sdr", "zimtohrli",
         }  # fmt: skip
         assert set(facts["metrics"]["visqol_audio"]) == {"speech", "music", "general", "all"}
         assert set(facts["metrics"]["pesq_wb"]) == {"speech"}

@@ -267,7 +267,7 @@ def test_two_files_that_differ_are_compared_and_it_is_said_how(tmp_path: Path) -
         "reference was cut by 0.0100 s at its end",
     ]
     assert found["delay_ms"] == 0
-    assert {row["metric"] for row in found["scores"]} == {"visqol_audio", "si_sdr"}
+    assert {row["metric"] for row in found["scores"]} == {"visqol_audio", "zimtohrli", "si_sdr"}
     audio.write(tmp_path / "c.wav", tone(1.0, 48_000, channels=2), 48_000)
     with pytest.raises(UserError, match=r"c\.wav: has 2 channels and .*a\.wav 1"):
         scoring.score_files(tmp_path / "a.wav", tmp_path / "c.wav", "general")

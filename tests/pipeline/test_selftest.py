@@ -25,7 +25,7 @@ def never_refuses(metric: Metric) -> Metric:
         try:
             return metric.function(**arguments)
         except Unscorable:
-            return 0.0
+            return metric.bounds[0]
 
     return dataclasses.replace(metric, function=function)
 
