@@ -35,12 +35,17 @@ _SLOWER, _SLOWEST = SLOW
 _DONE, _ESCAPED_TOO_FAR = 0, 1
 
 
-def _compiled(function: Any) -> Any:
+def _compiled(function: Any, **options: bool) -> Any:
     """Compile at the first call; kept on disk for later processes where a folder can be written."""
     try:
-        return numba.njit(function, cache=True, error_model="numpy")
+        return numba.njit(function, cache=True, error_model="numpy", **options)
     except RuntimeError:  # numba found no folder that it can write
-        return numba.njit(function, error_model="numpy")
+        return numba.njit(function, error_model="numpy", **options)
+
+
+def _inner(function: Any) -> Any:
+    """Compile what is called by compiled code alone: half of the work."""
+    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def contexts(tables: ContextTables, symbols: Ints, level: int) -> Ints:
@@ -73,19 +78,28 @@ def encode_events(starts: Ints, frequencies: Ints) -> bytes:
 
 
 def _network(tables: ContextTables, level: int) -> tuple[Any, ...]:
+    """What ``_run`` takes of the network; weights of a layer are brought to its common point."""
     t = tables
+    past, averages, shared, inside, means, scales = t.shifts.tolist()
+    first = max(past, averages + ACTIVATION_BITS)
+    second = max(inside, shared + ACTIVATION_BITS)
+    scaled = lambda weights, shift: np.ascontiguousarray(weights.astype(np.int16) << shift)  # noqa: E731
     return (
-        np.ascontiguousarray(t.past.transpose(0, 2, 1, 3)).astype(np.int16),
-        t.averages.astype(np.int16),
+        scaled(t.past[0].transpose(1, 0, 2), first - past),
+        scaled(t.past[1].transpose(1, 0, 2), first - past),
+        scaled(t.averages, first - averages - ACTIVATION_BITS),
         t.shared_bias[level],
-        np.ascontiguousarray(t.shared.T).astype(np.int16),
-        np.ascontiguousarray(t.inside.transpose(1, 0, 2)).astype(np.int16),
+        scaled(t.shared.T, second - shared - ACTIVATION_BITS),
+        scaled(t.inside.transpose(1, 0, 2), second - inside),
         t.group_bias[level],
-        t.out.astype(np.int16),
+        scaled(t.out, 0),
         t.out_bias,
-        t.shifts,
         t.order // BAND,
         t.start[level],
+        first - ACTIVATION_BITS,
+        second - ACTIVATION_BITS,
+        means,
+        scales + ACTIVATION_BITS,
     )
 
 
@@ -99,171 +113,177 @@ def _cells(tables: ContextTables) -> tuple[Any, ...]:
 @_compiled
 def _run(
     decoding, symbols, found, words, coder,
-    past, averages, shared_bias, shared, inside, group_bias, out, out_bias, shifts, band, start,
+    last, second, averages, shared_bias, shared, inside, group_bias, out, out_bias, band, start,
+    hidden_shift, group_shift, mean_shift, scale_shift,
     lowest, starts, cumulative, frequencies, likely,
 ):  # fmt: skip
     """Find the contexts of (frames, channels) symbols, or decode them: ``found`` is then unused."""
     frames, channels = symbols.shape
     groups, units, width = out.shape
-    hidden, size, bands = len(shared_bias), width // 2, len(start)
-    point = max(shifts[0], shifts[1] + ACTIVATION_BITS)
-    past_shift, average_shift = point - shifts[0], point - shifts[1] - ACTIVATION_BITS
-    hidden_shift = point - ACTIVATION_BITS
-    point = max(shifts[3], shifts[2] + ACTIVATION_BITS)
-    inside_shift, shared_shift = point - shifts[3], point - shifts[2] - ACTIVATION_BITS
-    group_shift = point - ACTIVATION_BITS
-    mean_shift, scale_shift = shifts[4], shifts[5] + ACTIVATION_BITS
-
-    fast, band_sums = np.zeros(channels, np.int32), np.zeros(bands, np.int32)
-    slower, slowest = start.copy(), start.copy()
-    from_past, from_averages = np.empty(hidden, np.int32), np.empty(hidden, np.int32)
-    layer, inner = np.empty(hidden, np.int16), np.empty(groups * units, np.int32)
-    from_inside = np.empty(groups * units, np.int32)
-    sums = np.empty(width, np.int32)
-
+    size, bands = width // 2, len(start)
+    memory, inputs = np.zeros(len(averages), np.int32), np.empty(len(averages), np.int32)
+    for index in range(bands):
+        memory[channels + index] = memory[channels + bands + index] = start[index]
+    shared_sums, shared_units = np.empty(len(shared_bias), np.int32), np.empty(len(shared_bias), np.int16)
+    group_sums, group_units = np.empty(groups * units, np.int32), np.empty(units, np.int16)
+    sums, packed = np.empty(width, np.int32), np.empty(size, np.int32)
     for frame in range(frames):
-        from_past[:] = 0
-        from_averages[:] = 0
-        for age in range(min(frame, 2)):
-            for channel in range(channels):
-                symbol = symbols[frame - 1 - age, channel]
-                if symbol != 0:
-                    _add_symbol(from_past, past[age, channel], symbol)
-        for channel in range(channels):
-            _add_row(from_averages, averages[channel], fast[channel] >> _AVERAGE_SHIFT)
-        for index in range(bands):
-            row = channels + index
-            _add_row(from_averages, averages[row], slower[index] >> _AVERAGE_SHIFT)
-            _add_row(from_averages, averages[row + bands], slowest[index] >> _AVERAGE_SHIFT)
-        for unit in range(hidden):
-            total = (from_past[unit] << past_shift) + (from_averages[unit] << average_shift)
-            layer[unit] = _activation(total + shared_bias[unit], hidden_shift)
-        for unit in range(groups * units):
-            inner[unit] = (_dot(layer, shared[unit]) << shared_shift) + group_bias[unit]
-        from_inside[:] = 0
-
+        _copy(shared_bias, shared_sums)
+        if frame > 0:
+            _add_symbols(shared_sums, last, 0, symbols[frame - 1])
+        if frame > 1:
+            _add_symbols(shared_sums, second, 0, symbols[frame - 2])
+        for index in range(len(memory)):
+            inputs[index] = memory[index] >> _AVERAGE_SHIFT
+        _add_rows(shared_sums, averages, inputs)
+        _activate(shared_sums, 0, hidden_shift, shared_units)
+        _copy(group_bias, group_sums)
+        _add_products(group_sums, shared, shared_units)
         for group in range(groups):
-            first, later = group * size, (group + 1) * units
-            sums[:] = out_bias[group]
-            for unit in range(units):
-                index = group * units + unit
-                total = inner[index] + (from_inside[index] << inside_shift)
-                _add_row(sums, out[group, unit], _activation(total, group_shift))
-            for index in range(size):
-                mean = _round(sums[index], mean_shift)
-                mean = min(max(mean, -MEAN_MAX), MEAN_MAX)
-                scale = _round(sums[size + index], scale_shift)
-                scale = min(max(scale, 0), SCALES - 1)
-                whole, part = mean >> ACTIVATION_BITS, mean & ((1 << ACTIVATION_BITS) - 1)
-                cell = scale << ACTIVATION_BITS | part
-                if not decoding:
-                    found[frame, first + index] = whole << CELL_BITS | cell
-                    continue
-                entry = _take(
-                    words, coder, cumulative, frequencies, starts[cell], starts[cell + 1],
-                    likely[cell],
-                )  # fmt: skip
-                symbol = whole + lowest[cell] + entry
-                if symbol < -(1 << 31) or symbol >= 1 << 31:
-                    return _ESCAPED_TOO_FAR
-                symbols[frame, first + index] = symbol
-            if group + 1 < groups:
-                for channel in range(first, first + size):
-                    symbol = symbols[frame, channel]
-                    if symbol != 0:
-                        _add_symbol(from_inside[later:], inside[channel, :, later:], symbol)
-
-        band_sums[:] = 0
-        for channel in range(channels):
-            magnitude = abs(min(max(symbols[frame, channel], -CLIP), CLIP))
-            fast[channel] += ((magnitude << AVERAGE_BITS) - fast[channel]) >> FAST
-            band_sums[band[channel]] += magnitude
-        for index in range(bands):
-            mean = band_sums[index] * _BAND_UNIT
-            slower[index] += (mean - slower[index]) >> _SLOWER
-            slowest[index] += (mean - slowest[index]) >> _SLOWEST
+            first = group * size
+            row = symbols[frame, first : first + size]
+            _activate(group_sums, group * units, group_shift, group_units)
+            _copy(out_bias[group], sums)
+            _add_rows(sums, out[group], group_units)
+            _pack(sums, mean_shift, scale_shift, packed)
+            if not decoding:
+                _copy(packed, found[frame, first : first + size])
+            elif not _take_all(
+                row, packed, words, coder, lowest, starts, cumulative, frequencies, likely
+            ):
+                return _ESCAPED_TOO_FAR
+            _add_symbols(group_sums, inside, first, row)
+        _average(symbols[frame], band, memory)
     return _DONE
 
 
-@_compiled
-def _add_symbol(sums, rows, symbol):
-    """Add what a symbol's three features bring: cut to ±8, magnitude to 1, magnitude to 8."""
-    symbol = np.int32(min(max(symbol, -CLIP), CLIP))
-    magnitude = np.int32(abs(symbol))
-    signed, once, sized = rows[0], rows[1], rows[2]
+@_inner
+def _copy(source, target):
+    for index in range(len(source)):
+        target[index] = source[index]
+
+
+@_inner
+def _add_symbols(sums, weights, first, symbols):
+    """Add what symbols' three features bring: cut to ±8, magnitudes cut to 1, magnitudes to 8."""
+    for channel in range(len(symbols)):
+        if symbols[channel] != 0:
+            rows = weights[first + channel]
+            signed, once, sized = rows[0], rows[1], rows[2]
+            symbol = np.int32(min(max(symbols[channel], -CLIP), CLIP))
+            magnitude = np.int32(abs(symbol))
+            for unit in range(len(sums)):
+                total = np.int32(np.int32(signed[unit]) * symbol)
+                total = np.int32(total + np.int32(once[unit]))
+                total = np.int32(total + np.int32(np.int32(sized[unit]) * magnitude))
+                sums[unit] += total
+
+
+@_inner
+def _add_rows(sums, weights, values):
+    for index in range(len(values)):
+        if values[index] != 0:
+            row, value = weights[index], np.int32(values[index])
+            for unit in range(len(sums)):
+                sums[unit] += np.int32(np.int32(row[unit]) * value)
+
+
+@_inner
+def _add_products(sums, weights, values):
     for unit in range(len(sums)):
-        total = np.int32(np.int32(signed[unit]) * symbol)
-        total = np.int32(total + np.int32(once[unit]))
-        total = np.int32(total + np.int32(np.int32(sized[unit]) * magnitude))
+        row, total = weights[unit], np.int32(0)
+        for index in range(len(values)):
+            total += np.int32(np.int32(row[index]) * np.int32(values[index]))
         sums[unit] += total
 
 
-@_compiled
-def _add_row(sums, row, value):
-    if value != 0:
-        value = np.int32(value)
-        for unit in range(len(sums)):
-            sums[unit] += np.int32(np.int32(row[unit]) * value)
+@_inner
+def _activate(sums, first, shift, units):
+    half = 1 << shift >> 1
+    for unit in range(len(units)):
+        total = (sums[first + unit] + half) >> shift
+        units[unit] = min(max(total, 0), ACTIVATION_MAX)
 
 
-@_compiled
-def _dot(values, row):
-    total = np.int32(0)
-    for index in range(len(values)):
-        total += np.int32(np.int32(values[index]) * np.int32(row[index]))
-    return total
+@_inner
+def _pack(sums, mean_shift, scale_shift, packed):
+    """Packed contexts from sums that give means, then scales."""
+    size = len(packed)
+    mean_half, scale_half = 1 << mean_shift >> 1, 1 << scale_shift >> 1
+    for index in range(size):
+        mean = (sums[index] + mean_half) >> mean_shift
+        scale = (sums[size + index] + scale_half) >> scale_shift
+        mean = min(max(mean, -MEAN_MAX), MEAN_MAX)
+        scale = min(max(scale, 0), SCALES - 1)
+        whole, part = mean >> ACTIVATION_BITS, mean & ((1 << ACTIVATION_BITS) - 1)
+        packed[index] = whole << CELL_BITS | scale << ACTIVATION_BITS | part
 
 
-@_compiled
-def _round(total, shift):
-    return (total + (1 << shift >> 1)) >> shift
+@_inner
+def _average(symbols, band, memory):
+    """Take a frame into the moving averages: of channels, then both of bands."""
+    channels = len(symbols)
+    bands = (len(memory) - channels) // 2
+    means = np.zeros(bands, np.int32)
+    for channel in range(channels):
+        magnitude = abs(min(max(symbols[channel], -CLIP), CLIP))
+        memory[channel] += ((magnitude << AVERAGE_BITS) - memory[channel]) >> FAST
+        means[band[channel]] += magnitude * _BAND_UNIT
+    for index in range(bands):
+        slower, slowest = channels + index, channels + bands + index
+        memory[slower] += (means[index] - memory[slower]) >> _SLOWER
+        memory[slowest] += (means[index] - memory[slowest]) >> _SLOWEST
 
 
-@_compiled
-def _activation(total, shift):
-    return min(max(_round(total, shift), 0), ACTIVATION_MAX)
+@_inner
+def _take_all(symbols, packed, words, coder, lowest, starts, cumulative, frequencies, likely):
+    """Decode symbols in their packed contexts; False where one cannot be in 32 bits."""
+    for index in range(len(symbols)):
+        cell = packed[index] & (CELLS - 1)
+        first, end, guess = starts[cell], starts[cell + 1], starts[cell] + likely[cell]
+        # Most symbols are the likeliest of their table.
+        slot = np.int64(coder[0] & np.uint64(ans.TOTAL - 1))
+        if slot < cumulative[guess] or slot >= cumulative[guess] + frequencies[guess]:
+            guess, high = first, end - 1
+            while guess < high:
+                middle = (guess + high + 1) >> 1
+                if cumulative[middle] <= slot:
+                    guess = middle
+                else:
+                    high = middle - 1
+        _advance(words, coder, cumulative[guess], frequencies[guess])
+        entry = np.int64(guess - first)
+        if guess == end - 1:
+            entry = _escaped(words, coder, entry)
+        symbol = (packed[index] >> CELL_BITS) + lowest[cell] + entry
+        if symbol < -(1 << 31) or symbol >= 1 << 31:
+            return False
+        symbols[index] = symbol
+    return True
 
 
-@_compiled
-def _take(words, coder, cumulative, frequencies, first, end, likely):
-    """The next entry of the table from ``first`` to ``end``; out of it where it was escaped."""
-    slot = np.int32(coder[0] & np.uint64(ans.TOTAL - 1))
-    low, high = first, end - 1
-    start = cumulative[first + likely]
-    if start <= slot < start + frequencies[first + likely]:
-        low = first + likely
-    else:
-        while low < high:
-            middle = (low + high + 1) >> 1
-            if cumulative[middle] <= slot:
-                low = middle
-            else:
-                high = middle - 1
-    _advance(words, coder, cumulative[low], frequencies[low])
-    escape = end - 1 - first
-    entry = np.int64(low - first)
-    if entry < escape:
-        return entry
+@_inner
+def _escaped(words, coder, escape):
+    """An entry before or behind the table: side, then distance as an Elias gamma code."""
     above = _bit(words, coder)
-    length = 0
+    distance, length = np.int64(1), 0
     while _bit(words, coder):
         length += 1
         if length == 32:
-            return np.int64(1) << 40
-    distance = np.int64(1)
+            return np.int64(1) << 40  # is refused
     for _ in range(length):
         distance = distance << 1 | _bit(words, coder)
     return escape - 1 + distance if above else -distance
 
 
-@_compiled
+@_inner
 def _bit(words, coder):
     bit = np.int64((coder[0] >> np.uint64(ans.PRECISION - 1)) & np.uint64(1))
     _advance(words, coder, bit << (ans.PRECISION - 1), 1 << (ans.PRECISION - 1))
     return bit
 
 
-@_compiled
+@_inner
 def _advance(words, coder, start, frequency):
     """Take an event out of the state, and a word in where it has become small."""
     state, position = coder[0], coder[1]

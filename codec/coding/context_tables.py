@@ -37,6 +37,8 @@ _WEIGHT_MAX = 127
 _SUM_LIMIT = 1 << 24
 """Sums of products below it are exact in float32, in any order."""
 _MAX_SHIFT = 10
+_MAX_APART = 8
+"""Weights, shifted so far to the point of the layer that they are summed with, fit 16 bits."""
 _REACH = 1024
 """No table goes further from its mean; symbols beyond take the escape."""
 _PRIOR_COUNTS = 200.0
@@ -170,11 +172,11 @@ def freeze(weights: Mapping[str, NDArray[np.floating]]) -> ContextTables:
     scales, scale_bias = scales / step, (scale_bias - LOG_SCALES[0]) / step
 
     past_w, past_s = _quantize(past, np.array([CLIP, 1, CLIP])[:, None, None])
-    averages_w, averages_s = _quantize(averages, CLIP << ACTIVATION_BITS)
-    shared_w, shared_s = _quantize(shared, ACTIVATION_MAX)
+    averages_w, averages_s = _quantize(averages, CLIP << ACTIVATION_BITS, _highest(past_s))
     inside_w, inside_s = _quantize(inside, np.array([CLIP, 1, CLIP])[:, None, None])
-    means_w, means_s = _quantize(means, ACTIVATION_MAX, axis=1)
-    scales_w, scales_s = _quantize(scales, ACTIVATION_MAX, axis=1)
+    shared_w, shared_s = _quantize(shared, ACTIVATION_MAX, _highest(inside_s))
+    means_w, means_s = _quantize(means, ACTIVATION_MAX, axes=(1,))
+    scales_w, scales_s = _quantize(scales, ACTIVATION_MAX, axes=(1,))
     shared_point = max(past_s, averages_s + ACTIVATION_BITS)
     group_point = max(inside_s, shared_s + ACTIVATION_BITS)
     out_bias = np.concatenate(
@@ -260,6 +262,9 @@ def check(tables: ContextTables) -> None:
         raise ValueError(f"a context model's shifts are outside 0 to {_MAX_SHIFT}")
     _check_frequencies(t)
     past, averages, shared, inside, *_ = t.shifts.tolist()
+    for one, other in ((past, averages), (inside, shared)):
+        if not -_MAX_APART <= other + ACTIVATION_BITS - one <= _MAX_APART:
+            raise ValueError(f"a context model's shifts are further apart than {_MAX_APART}")
     point = max(past, averages + ACTIVATION_BITS)
     _check_sums(
         "shared layer",
@@ -310,26 +315,30 @@ def _check_frequencies(t: ContextTables) -> None:
 
 
 def _quantize(
-    weights: NDArray[np.float64], largest: int | NDArray[np.int64], axis: int | None = None
+    weights: NDArray[np.float64],
+    largest: int | NDArray[np.int64],
+    highest: int = _MAX_SHIFT,
+    axes: tuple[int, ...] | None = None,
 ) -> tuple[Weights, int]:
-    """(…, inputs, units) weights as bytes and their binary point.
+    """(…, units) weights as bytes and their binary point, ``highest`` at most.
 
-    It is the highest for which no weight exceeds a byte and no sum of products with inputs of at
-    most ``largest`` exceeds 24 bits.
+    It is the highest for which no weight exceeds a byte and no unit's sum of products, over
+    ``axes`` or all but the last, exceeds 24 bits with inputs of at most ``largest``.
     """
-    axes = tuple(range(weights.ndim - 1)) if axis is None else axis
-    sums = (np.abs(weights) * largest).sum(axis=axes)
-    for shift in range(_MAX_SHIFT, -1, -1):
+    axes = axes or tuple(range(weights.ndim - 1))
+    for shift in range(highest, -1, -1):
         scaled = np.rint(weights * 2.0**shift)
-        # Each rounding adds half a unit at most; a sum just below the limit is checked exactly.
-        if np.abs(scaled).max(initial=0) <= _WEIGHT_MAX:
-            rounded = (np.abs(scaled) * largest).sum(axis=axes)
-            if rounded.max(initial=0) < _SUM_LIMIT:
-                return np.ascontiguousarray(scaled.astype(np.int8)), shift
+        sums = (np.abs(scaled) * largest).sum(axis=axes)
+        if np.abs(scaled).max() <= _WEIGHT_MAX and sums.max() < _SUM_LIMIT:
+            return np.ascontiguousarray(scaled.astype(np.int8)), shift
     raise ValueError(
-        f"weights of a context model are too large to freeze: {np.abs(weights).max():g} alone, "
-        f"{sums.max():g} summed"
+        f"a context model's weights are too large to freeze: up to {np.abs(weights).max():g}"
     )
+
+
+def _highest(other: int) -> int:
+    """Highest binary point beside another layer's, so that both can be brought to one."""
+    return min(_MAX_SHIFT, other + _MAX_APART - ACTIVATION_BITS)
 
 
 def _fixed(values: NDArray[np.float64], point: int) -> Ints:
