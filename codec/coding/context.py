@@ -25,10 +25,12 @@ __all__ = ["ContextTables", "bits", "decode", "encode", "frame_bits", "freeze", 
 
 def encode(symbols: Ints, level: int, tables: ContextTables) -> bytes:
     """(groups, channels, frames) symbols to bytes. Any int32 value can be coded."""
-    events = [_events(tables, *found) for found in _found(symbols, level, tables)]
-    starts, frequencies = (np.concatenate(parts) for parts in zip(*events, strict=True))
-    numba = _numba()
-    return numba.encode_events(starts, frequencies) if numba else ans.encode(starts, frequencies)
+    groups = list(_found(symbols, level, tables))
+    compiled = _numba()
+    if compiled:
+        return compiled.encode(tables, groups)
+    events = [_events(tables, *group) for group in groups]
+    return ans.encode(*(np.concatenate(parts) for parts in zip(*events, strict=True)))
 
 
 def decode(data: bytes, groups: int, frames: int, level: int, tables: ContextTables) -> Ints:

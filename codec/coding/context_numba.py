@@ -5,6 +5,7 @@ keep sums in 32 bits, which hold them (``context_tables.check``). Indices come f
 and checked tables alone, and words are read while there are any: no bytes lead out of bounds.
 """
 
+import functools
 from typing import Any
 
 import numba
@@ -26,6 +27,7 @@ from codec.coding.context_tables import (
     SLOW,
     ContextTables,
     Ints,
+    Weights,
 )
 from codec.errors import BitstreamError
 
@@ -33,6 +35,8 @@ _AVERAGE_SHIFT = AVERAGE_BITS - ACTIVATION_BITS
 _BAND_UNIT = (1 << AVERAGE_BITS) // BAND
 _SLOWER, _SLOWEST = SLOW
 _DONE, _ESCAPED_TOO_FAR = 0, 1
+_MOST_WORDS = 3
+"""Words that one symbol can move out: 16 bits of the escape and 64 of side and distance."""
 
 
 def _compiled(function: Any, **options: bool) -> Any:
@@ -52,7 +56,8 @@ def contexts(tables: ContextTables, symbols: Ints, level: int) -> Ints:
     """The packed context of each of (frames, channels) symbols, in coding order."""
     found = np.empty_like(symbols)
     nothing, coder = np.zeros(0, np.uint32), np.zeros(2, np.uint64)
-    _run(False, symbols, found, nothing, coder, *_network(tables, level), *_cells(tables))
+    network = *_layers(tables), *_level(tables, level)
+    _run(False, symbols, found, nothing, coder, *network, *_cells(tables))
     return found
 
 
@@ -61,41 +66,45 @@ def decode(tables: ContextTables, data: bytes, shape: tuple[int, int, int], leve
     state, words = ans.split(data)
     coder = np.array([state, 0], np.uint64)  # and how many words were taken
     symbols = np.zeros(shape, np.int32)
-    network, cells = _network(tables, level), _cells(tables)
+    network = *_layers(tables), *_level(tables, level)
     for group in symbols:
-        if _run(True, group, group, words, coder, *network, *cells) != _DONE:
+        if _run(True, group, group, words, coder, *network, *_cells(tables)) != _DONE:
             raise BitstreamError("payload cannot be decoded: a symbol is beyond 32 bits")
     if coder[0] or coder[1] < len(words):
         raise BitstreamError("payload cannot be decoded: it does not end with its symbols")
     return symbols
 
 
-def encode_events(starts: Ints, frequencies: Ints) -> bytes:
-    """What ``ans.encode`` does."""
-    words = np.empty(len(starts), np.uint32)
-    state, count = _push(starts, frequencies, words)
-    return ans.join(int(state), words[:count][::-1])
+def encode(tables: ContextTables, groups: list[tuple[Ints, Ints]]) -> bytes:
+    """Bytes of (frames, channels) symbols and their packed contexts, one group after the other."""
+    size = sum(symbols.size for symbols, _ in groups)
+    words = np.empty(_MOST_WORDS * size, np.uint32)
+    coder = np.zeros(2, np.uint64)
+    for symbols, packed in reversed(groups):
+        _push_all(symbols.ravel(), packed.ravel(), words, coder, *_cells(tables)[:-1])
+    return ans.join(int(coder[0]), words[: int(coder[1])][::-1])
 
 
-def _network(tables: ContextTables, level: int) -> tuple[Any, ...]:
-    """What ``_run`` takes of the network; weights of a layer are brought to its common point."""
+@functools.lru_cache(maxsize=8)
+def _layers(tables: ContextTables) -> tuple[Any, ...]:
+    """Weights as ``_run`` takes them, brought to the binary points of the sums they are part of."""
     t = tables
     past, averages, shared, inside, means, scales = t.shifts.tolist()
     first = max(past, averages + ACTIVATION_BITS)
     second = max(inside, shared + ACTIVATION_BITS)
-    scaled = lambda weights, shift: np.ascontiguousarray(weights.astype(np.int16) << shift)  # noqa: E731
+
+    def scaled(weights: Weights, shift: int) -> NDArray[np.int16]:
+        return np.ascontiguousarray(weights.astype(np.int16) << shift)
+
     return (
         scaled(t.past[0].transpose(1, 0, 2), first - past),
         scaled(t.past[1].transpose(1, 0, 2), first - past),
         scaled(t.averages, first - averages - ACTIVATION_BITS),
-        t.shared_bias[level],
         scaled(t.shared.T, second - shared - ACTIVATION_BITS),
         scaled(t.inside.transpose(1, 0, 2), second - inside),
-        t.group_bias[level],
         scaled(t.out, 0),
         t.out_bias,
         t.order // BAND,
-        t.start[level],
         first - ACTIVATION_BITS,
         second - ACTIVATION_BITS,
         means,
@@ -103,7 +112,12 @@ def _network(tables: ContextTables, level: int) -> tuple[Any, ...]:
     )
 
 
-def _cells(tables: ContextTables) -> tuple[Any, ...]:
+def _level(tables: ContextTables, level: int) -> tuple[Ints, Ints, Ints]:
+    return tables.shared_bias[level], tables.group_bias[level], tables.start[level]
+
+
+@functools.lru_cache(maxsize=8)
+def _cells(tables: ContextTables) -> tuple[Ints, ...]:
     sums = np.cumsum(tables.frequencies, dtype=np.int64) - tables.frequencies
     cumulative = (sums & (ans.TOTAL - 1)).astype(np.int32)  # each table sums to TOTAL
     likely = np.array([np.argmax(p) for p in np.split(tables.frequencies, tables.starts[1:-1])])
@@ -113,8 +127,8 @@ def _cells(tables: ContextTables) -> tuple[Any, ...]:
 @_compiled
 def _run(
     decoding, symbols, found, words, coder,
-    last, second, averages, shared_bias, shared, inside, group_bias, out, out_bias, band, start,
-    hidden_shift, group_shift, mean_shift, scale_shift,
+    last, second, averages, shared, inside, out, out_bias, band,
+    hidden_shift, group_shift, mean_shift, scale_shift, shared_bias, group_bias, start,
     lowest, starts, cumulative, frequencies, likely,
 ):  # fmt: skip
     """Find the contexts of (frames, channels) symbols, or decode them: ``found`` is then unused."""
@@ -124,7 +138,10 @@ def _run(
     memory, inputs = np.zeros(len(averages), np.int32), np.empty(len(averages), np.int32)
     for index in range(bands):
         memory[channels + index] = memory[channels + bands + index] = start[index]
-    shared_sums, shared_units = np.empty(len(shared_bias), np.int32), np.empty(len(shared_bias), np.int16)
+    shared_sums, shared_units = (
+        np.empty(len(shared_bias), np.int32),
+        np.empty(len(shared_bias), np.int16),
+    )
     group_sums, group_units = np.empty(groups * units, np.int32), np.empty(units, np.int16)
     sums, packed = np.empty(width, np.int32), np.empty(size, np.int32)
     for frame in range(frames):
@@ -296,16 +313,37 @@ def _advance(words, coder, start, frequency):
 
 
 @_compiled
-def _push(starts, frequencies, words):
-    """Fold all events into a state, from the last one on; gives it and how many words moved out."""
-    state, count = np.uint64(0), 0
-    for index in range(len(starts) - 1, -1, -1):
-        frequency = np.uint64(frequencies[index])
-        if state >= frequency << np.uint64(2 * ans.WORD - ans.PRECISION):
-            words[count] = np.uint32(state & np.uint64(ans.LEAST - 1))
-            count += 1
-            state >>= np.uint64(ans.WORD)
-        whole = state // frequency
-        rest = state - whole * frequency
-        state = (whole << np.uint64(ans.PRECISION)) + rest + np.uint64(starts[index])
-    return state, count
+def _push_all(symbols, packed, words, coder, lowest, starts, cumulative, frequencies):
+    """Fold symbols into the state, the last one first; words that move out are counted, too."""
+    half = ans.TOTAL // 2
+    for index in range(len(symbols) - 1, -1, -1):
+        cell = packed[index] & (CELLS - 1)
+        first, escape = starts[cell], starts[cell + 1] - starts[cell] - 1
+        entry = np.int64(symbols[index]) - (packed[index] >> CELL_BITS) - lowest[cell]
+        if entry < 0 or entry >= escape:
+            # What the decoder takes after the escape, in reverse: low bits, length, side.
+            distance = abs(entry) if entry < 0 else entry - escape + 1
+            length, rest = 0, distance
+            while rest > 1:
+                _push(words, coder, (rest & 1) * half, half)
+                rest >>= 1
+                length += 1
+            _push(words, coder, 0, half)
+            for _ in range(length):
+                _push(words, coder, half, half)
+            _push(words, coder, half if entry > 0 else 0, half)
+            entry = escape
+        _push(words, coder, cumulative[first + entry], frequencies[first + entry])
+
+
+@_inner
+def _push(words, coder, start, frequency):
+    """Fold an event into the state, after a word moved out where it would outgrow 64 bits."""
+    state, divisor = coder[0], np.uint64(frequency)
+    if state >= divisor << np.uint64(2 * ans.WORD - ans.PRECISION):
+        words[coder[1]] = np.uint32(state & np.uint64(ans.LEAST - 1))
+        coder[1] += np.uint64(1)
+        state >>= np.uint64(ans.WORD)
+    whole = state // divisor
+    rest = state - whole * divisor
+    coder[0] = (whole << np.uint64(ans.PRECISION)) + rest + np.uint64(start)

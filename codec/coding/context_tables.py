@@ -1,5 +1,6 @@
 """The context model once frozen: everything about it that decides a bit, as integers."""
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -48,7 +49,7 @@ Ints = NDArray[np.int32]
 Weights = NDArray[np.int8]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ContextTables:
     """Weights and tables of the context model for C latent channels, G groups, H and K units.
 
@@ -154,7 +155,7 @@ def freeze(weights: Mapping[str, NDArray[np.floating]]) -> ContextTables:
     if not all(np.isfinite(part).all() for part in weights.values()):
         raise ValueError("a context model whose weights are not finite cannot be frozen")
     order = weights["order"].astype(np.int32)
-    channels, bands = len(order), len(order) // BAND
+    channels = len(order)
     levels, hidden = weights["B1"].shape
     groups, units, _ = weights["U"].shape
     first = weights["W1"].astype(np.float64).T
@@ -186,7 +187,7 @@ def freeze(weights: Mapping[str, NDArray[np.floating]]) -> ContextTables:
         ),
         axis=1,
     )
-    lowest, starts, frequencies = _tables(np.zeros((CELLS, 2 * _REACH)))
+    lowest, starts, frequencies = _logistic_tables()
     tables = ContextTables(
         order=order,
         start=_fixed(weights["start"].astype(np.float64).clip(0, CLIP), AVERAGE_BITS),
@@ -348,7 +349,12 @@ def _fixed(values: NDArray[np.float64], point: int) -> Ints:
     return scaled.astype(np.int32)
 
 
-def _tables(counts: NDArray[np.integer] | NDArray[np.float64]) -> tuple[Ints, Ints, Ints]:
+@functools.cache
+def _logistic_tables() -> tuple[Ints, Ints, Ints]:
+    return _tables(empty_counts())
+
+
+def _tables(counts: NDArray[np.int64]) -> tuple[Ints, Ints, Ints]:
     """Lowest symbols, starts and frequencies of all tables, from counts and a logistic prior."""
     symbols = np.arange(-_REACH, _REACH)
     log_scales = np.linspace(*LOG_SCALES, SCALES)
