@@ -3,7 +3,7 @@
 An event is an interval [start, start + frequency) of ``TOTAL``. The coder's state is one big number
 into which events are folded and from which they are taken in reverse order (so the encoder goes
 through them backwards); its low 32 bits move out to the bytes whenever it reaches 64. It starts at
-zero, and the decoder must end there, with no bytes left: most damage is seen for free.
+one, and the decoder must end there, with no bytes left: most damage is seen for free.
 Source: Duda, "Asymmetric numeral systems", 2013; the range variant (rANS).
 
 Bytes of a payload: the state without leading zero bytes, big-endian; then the moved 32-bit words,
@@ -19,6 +19,8 @@ from codec.errors import BitstreamError
 PRECISION = 16
 TOTAL = 1 << PRECISION
 WORD = 32
+FIRST = 1
+"""The state before all events. (Zero would be the state after any bytes that end too early.)"""
 LEAST = 1 << WORD
 """The state stays at least here while there are words."""
 
@@ -39,7 +41,7 @@ def split(data: bytes) -> tuple[int, NDArray[np.uint32]]:
 
 def encode(starts: NDArray[np.int32], frequencies: NDArray[np.int32]) -> bytes:
     """Events, given by their intervals, to bytes."""
-    state = 0
+    state = FIRST
     words = []
     for start, frequency in zip(starts[::-1].tolist(), frequencies[::-1].tolist(), strict=True):
         if state >= frequency << (2 * WORD - PRECISION):
@@ -75,5 +77,5 @@ class Decoder:
 
     def finish(self) -> None:
         """Raise BitstreamError unless everything was taken."""
-        if self.state or self.words:
+        if self.state != FIRST or self.words:
             raise BitstreamError("payload cannot be decoded: it does not end with its symbols")

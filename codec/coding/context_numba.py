@@ -70,7 +70,7 @@ def decode(tables: ContextTables, data: bytes, shape: tuple[int, int, int], leve
     for group in symbols:
         if _run(True, group, group, words, coder, *network, *_cells(tables)) != _DONE:
             raise BitstreamError("payload cannot be decoded: a symbol is beyond 32 bits")
-    if coder[0] or coder[1] < len(words):
+    if coder[0] != ans.FIRST or coder[1] < len(words):
         raise BitstreamError("payload cannot be decoded: it does not end with its symbols")
     return symbols
 
@@ -79,7 +79,7 @@ def encode(tables: ContextTables, groups: list[tuple[Ints, Ints]]) -> bytes:
     """Bytes of (frames, channels) symbols and their packed contexts, one group after the other."""
     size = sum(symbols.size for symbols, _ in groups)
     words = np.empty(_MOST_WORDS * size, np.uint32)
-    coder = np.zeros(2, np.uint64)
+    coder = np.array([ans.FIRST, 0], np.uint64)
     for symbols, packed in reversed(groups):
         _push_all(symbols.ravel(), packed.ravel(), words, coder, *_cells(tables)[:-1])
     return ans.join(int(coder[0]), words[: int(coder[1])][::-1])

@@ -128,10 +128,11 @@ def test_groups_know_nothing_of_each_other(tables: ContextTables) -> None:
     assert context.bits(symbols, 1, tables) == pytest.approx(apart)
 
 
-def test_nothing_takes_no_bytes(arithmetic: str, tables: ContextTables) -> None:
+def test_nothing_takes_one_byte(arithmetic: str, tables: ContextTables) -> None:
     empty = np.empty((1, CHANNELS, 0), np.int32)
-    assert context.encode(empty, 0, tables) == b""
-    assert context.decode(b"", 1, 0, 0, tables).shape == empty.shape
+    data = context.encode(empty, 0, tables)
+    assert len(data) == 1
+    assert context.decode(data, 1, 0, 0, tables).shape == empty.shape
 
 
 def test_products_in_float64_give_the_same(
@@ -145,9 +146,11 @@ def test_products_in_float64_give_the_same(
 
 def test_sums_at_the_limit_of_24_bits_are_exact() -> None:
     """The largest weights that freeze, and the largest symbols: still no rounding anywhere."""
-    large = {name: part * 30 if name[0] in "WUVO" else part for name, part in weights().items()}
+    large = weights()
+    for name in ("W1", "U", "V"):
+        large[name] *= 127 / np.abs(large[name]).max()
     tables = context.freeze(large)
-    assert tables.shifts.min() == 0
+    assert not tables.shifts[:4].any()
     symbols = np.random.default_rng(0).integers(-9, 10, (40, CHANNELS)).astype(np.int32)
     found = context_numpy.contexts(tables, symbols, 0)
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -160,7 +163,7 @@ def test_sums_at_the_limit_of_24_bits_are_exact() -> None:
     [
         ("W1", 200.0, "weights are too large"),
         ("O", -200.0, "weights are too large"),
-        ("B1", 1e8, "32 bits"),
+        ("B1", 1e8, "biases of a context model are too large"),
         ("b", 1e12, "biases of a context model are too large"),
         ("U", np.nan, "not finite"),
         ("order", 0, "not a permutation"),
@@ -174,11 +177,18 @@ def test_what_could_overflow_is_not_frozen(name: str, value: float, reason: str)
         context.freeze(made)
 
 
-def test_sums_beyond_24_bits_are_refused(tables: ContextTables) -> None:
+def test_sums_beyond_24_or_32_bits_are_refused(tables: ContextTables) -> None:
     wide = weights(channels=1024)
-    wide["W1"] = np.where(wide["W1"] > 0, 100.0, -100.0)  # no room for a smaller scale
+    wide["W1"] = np.where(wide["W1"] > 0, 120.0, -120.0)  # no room for a smaller scale
     with pytest.raises(ValueError, match="too large"):
         context.freeze(wide)
+    frozen = context.freeze(weights(channels=1024))
+    full = np.full_like(frozen.averages, -128)
+    with pytest.raises(ValueError, match="24 bits"):
+        context_tables.check(dataclasses.replace(frozen, averages=full))
+    high = np.full_like(tables.group_bias, 2**31 - 1)
+    with pytest.raises(ValueError, match="32 bits"):
+        context_tables.check(dataclasses.replace(tables, group_bias=high))
 
 
 def test_tables_are_counted_anew() -> None:
@@ -247,7 +257,7 @@ def test_bytes_that_no_encoder_wrote_end_in_symbols_or_a_clear_error(
             refused += 1
             continue
         assert found.shape == (2, CHANNELS, 8)
-    assert refused > 0.9 * count
+    assert refused > 0.7 * count  # the rest is the checksum of the chunk to see
 
 
 def test_damage_is_seen_alike_with_and_without_numba(
