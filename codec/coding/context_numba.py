@@ -39,7 +39,7 @@ _MOST_WORDS = 3
 """Words that one symbol can move out: 16 bits of the escape and 64 of side and distance."""
 
 
-def _compiled(function: Any, **options: bool) -> Any:
+def _compiled(function: Any, **options: Any) -> Any:
     """Compile at the first call; kept on disk for later processes where a folder can be written."""
     try:
         return numba.njit(function, cache=True, error_model="numpy", **options)

@@ -4,7 +4,7 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,12 +117,11 @@ class ContextTables:
         names = {field.name for field in fields(cls)}
         if set(arrays) != names:
             raise ValueError(f"a context model has {sorted(names)}, not {sorted(arrays)}")
-        tables = cls(
-            **{
-                name: np.ascontiguousarray(part, np.int8 if name in _LAYERS else np.int32)
-                for name, part in arrays.items()
-            }
-        )
+        parts: dict[str, Any] = {
+            name: np.ascontiguousarray(part, np.int8 if name in _LAYERS else np.int32)
+            for name, part in arrays.items()
+        }
+        tables = cls(**parts)
         check(tables)
         return tables
 
@@ -382,7 +381,7 @@ def _tables(counts: NDArray[np.int64]) -> tuple[Ints, Ints, Ints]:
     )
 
 
-def _logistic(distance: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+def _logistic(distance: NDArray[np.floating], scale: float) -> NDArray[np.floating]:
     """Masses within half a step of each distance from the mean."""
     # Both edges on the side of the lower tail, where the difference keeps its precision.
     near, far = (0.5 - np.abs(distance)) / scale, (-0.5 - np.abs(distance)) / scale
