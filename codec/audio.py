@@ -220,6 +220,15 @@ def fit_length(waveform: NDArray[np.float32], length: int) -> NDArray[np.float32
     return np.concatenate(list(fit_parts([waveform], length)), axis=-1)
 
 
+def resampler_reach(source_rate: int, target_rate: int) -> float:
+    """Seconds on either side that a resampled sample depends on.
+
+    soxr's filter of this quality falls below 1e-7 of its peak within 127 samples of the lower rate;
+    twice that is taken.
+    """
+    return 0.0 if source_rate == target_rate else 256 / min(source_rate, target_rate)
+
+
 def resampled_length(length: int, source_rate: int, target_rate: int) -> int:
     """Samples after resampling: length · target / source, rounded up."""
     return -(-length * target_rate // source_rate)

@@ -2,8 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -11,9 +9,11 @@ from tqdm import tqdm
 
 from codec import audio, checkpoint
 from codec.coding import bitstream
-from codec.errors import UserError, naming
-from codec.files import replacing
+from codec.errors import FOR_ALL, UserError, naming, reason
+from codec.files import below, replacing
 from codec.model import AudioCodec, load
+from codec.names import output_names
+from codec.process import Died, each
 
 Job = tuple[Path, Path]
 
@@ -113,10 +113,9 @@ def encode_folder(
 ) -> tuple[int, int, list[str]]:
     """Encode all audio below a folder; returns files done, files kept, and reasons of failure."""
     _model(model)
-    found = [path for path in source.rglob("*") if path.suffix.lower() in audio.SUFFIXES]
     encode = functools.partial(encode_file, model=model, codebooks=codebooks)
     work = functools.partial(_try, encode)
-    return _all(found, source, target, ".rdc", work, jobs, force)
+    return _all(audio.SUFFIXES, source, target, ".rdc", work, jobs, force)
 
 
 def decode_folder(
@@ -124,20 +123,24 @@ def decode_folder(
 ) -> tuple[int, int, list[str]]:
     """Decode all .rdc files below a folder to .wav; returns as ``encode_folder`` does."""
     work = functools.partial(_try, functools.partial(decode_file, model=model))
-    return _all(list(source.rglob("*.rdc")), source, target, ".wav", work, jobs, force)
+    return _all((".rdc",), source, target, ".wav", work, jobs, force)
 
 
 def _try(work: Callable[[Path, Path], str], job: Job) -> str:
     """Do one file; returns the reason where it cannot be done, else nothing."""
     try:
         work(*job)
-    except UserError as error:
-        return str(error)
+    except OSError as error:
+        if error.errno in FOR_ALL:
+            raise  # the next file would fare no better
+        return reason(job[0], error)
+    except Exception as error:
+        return reason(job[0], error)
     return ""
 
 
 def _all(
-    found: list[Path],
+    endings: tuple[str, ...],
     source: Path,
     target: Path,
     suffix: str,
@@ -145,20 +148,16 @@ def _all(
     jobs: int,
     force: bool,
 ) -> tuple[int, int, list[str]]:
-    if not found:
+    found, refused = below(source, endings)
+    if not found and not refused:
         raise UserError(f"{source}: no files to do in this folder")
-    # The old ending stays in the name where two files differ in nothing else.
-    names = [path.relative_to(source).with_suffix("") for path in sorted(found)]
-    pairs = []
-    for path, name in zip(sorted(found), names, strict=True):
-        unique = name if names.count(name) == 1 else path.relative_to(source)
-        pairs.append((path, target / unique.with_name(unique.name + suffix)))
+    names = output_names((path.relative_to(source).as_posix() for path in found), suffix)
+    pairs = [(source / name, target / out) for name, out in sorted(names.items())]
     todo = [(path, out) for path, out in pairs if force or not out.exists()]
-    failed = []
-    with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        for reason in tqdm(pool.map(work, todo), total=len(todo), disable=None, unit="file"):
-            if reason:
-                failed.append(reason)
-    return len(todo) - len(failed), len(pairs) - len(todo), failed
+    failed = [reason(Path(error.filename), error) for error in refused]
+    results = each(work, todo, jobs, torch.set_num_threads, 1)
+    for (path, _), why in tqdm(results, total=len(todo), disable=None, unit="file"):
+        if why:
+            failed.append(f"{path}: {why.reason}" if isinstance(why, Died) else why)
+    done = len(todo) + len(refused) - len(failed)
+    return done, len(pairs) - len(todo), sorted(failed)

@@ -7,7 +7,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +87,12 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _about(file: Any, path: Path) -> dict[str, Any]:
     """The metadata of an open model file; UserError for a file of something else."""
-    about: dict[str, Any] = json.loads((file.metadata() or {}).get("rdcodec", "{}"))
-    if about.get("format") != FORMAT:
-        raise UserError(
-            f"{path}: not a model of this rdcodec (format {about.get('format')}, not {FORMAT})"
-        )
+    try:
+        about = json.loads((file.metadata() or {}).get("rdcodec", "{}"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not a model of this rdcodec: {error}") from error
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise UserError(f"{path}: not a model of this rdcodec: its metadata has no format {FORMAT}")
     return about
 
 
@@ -156,7 +157,8 @@ def _folder() -> Path:
 
 def _path_by_hash(model_hash: bytes) -> Path | None:
     for path in [*released().values(), *sorted(_folder().glob(f"*/{FILE_NAME}"))]:
-        with _opened(path) as file:
+        # Other programs, too, call their models so, and none of those is the one looked for.
+        with suppress(UserError), _opened(path) as file:
             if _about(file, path).get("hash") == model_hash.hex():
                 return path
     return None

@@ -34,6 +34,18 @@ def naming(path: Path) -> Iterator[None]:
         raise type(error)(f"{path}: {error}") from error
 
 
+def reason(path: Path, error: Exception) -> str:
+    """One line about a file among many that an error kept from being done."""
+    if isinstance(error, UserError):
+        said = " ".join(str(error).split())
+    elif isinstance(error, OSError) and error.strerror:
+        said = error.strerror
+    else:
+        # A bug, or a library's: its kind is what a report of it begins with.
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return said if str(path) in said else f"{path}: {said}"
+
+
 # What the system says where it cannot write (or read), and what helps.
 _REFUSALS = {
     errno.ENOSPC: "free some space, then run it again",
@@ -42,6 +54,10 @@ _REFUSALS = {
     errno.EROFS: "make the folder writable, or work in another one",
     errno.EACCES: "make it accessible to you, or work in another folder",
 }
+
+
+FOR_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What the system says of a disk, and so of every file that is still to be written there."""
 
 
 @contextmanager

@@ -2,11 +2,14 @@
 
 import fcntl
 import os
+import re
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _MEBIBYTE = 1 << 20
+_PASSED_OVER = re.compile(r"\._|\..*\.part\.[^.]*$", re.DOTALL)
 
 
 @contextmanager
@@ -89,3 +92,34 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     """Write ``data`` to ``path`` in one step."""
     with replacing(path) as scratch:
         scratch.write_bytes(data)
+
+
+def below(folder: Path, endings: tuple[str, ...]) -> tuple[list[Path], list[OSError]]:
+    """All files below a folder whose names end so (in lower or upper case), in a fixed order.
+
+    Linked folders are followed, each folder once, so that links in a circle end. What is no input
+    of anybody's is passed over: scratch files that a kill left behind, and the ``._`` files in
+    which macOS keeps attributes. Folders that cannot be listed are the second answer.
+    """
+    found: list[Path] = []
+    refused: list[OSError] = []
+    seen: set[tuple[int, int]] = set()
+    real, linked = deque([folder]), deque[Path]()
+    while real or linked:
+        # Links last: what they lead to may be a part of this folder.
+        here = real.popleft() if real else linked.popleft()
+        try:
+            status = here.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+        except OSError as error:
+            refused.append(error)
+            continue
+        for entry in entries:
+            if entry.is_dir():
+                (linked if entry.is_symlink() else real).append(Path(entry.path))
+            elif entry.name.lower().endswith(endings) and not _PASSED_OVER.match(entry.name):
+                found.append(Path(entry.path))
+    return sorted(found), refused

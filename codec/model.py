@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -176,12 +177,13 @@ class AudioCodec(CodecNetwork):
             raise UserError(
                 f"--start {start:g} --duration {duration:g}: the file has {header.seconds:.3f} s"
             )
-        # A second more on either side gives networks and resampler all that they see of the
-        # signal; whole seconds fall on samples and frames of every rate.
-        begin, end = max(0, int(start) - 1), int(start + duration) + 2
+        # What networks and resampler see of the signal on either side, in seconds.
+        margin = self.config.context_frames / self.config.frame_rate
+        margin += audio.resampler_reach(self.config.sample_rate, header.sample_rate)
+        size = bitstream.CHUNK_SECONDS
         chunks = range(
-            begin // bitstream.CHUNK_SECONDS,
-            min(header.chunks, -(-end // bitstream.CHUNK_SECONDS)),
+            max(0, math.floor((first / header.sample_rate - margin) / size)),
+            min(header.chunks, math.ceil((last / header.sample_rate + margin) / size)),
         )
         parts = []
         for chunk in bitstream.read_chunks(file, header, chunks.start, chunks.stop):

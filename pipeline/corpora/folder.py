@@ -1,15 +1,21 @@
 """Any folder, or any manifest.csv, of audio files."""
 
+import contextlib
+import csv
 import hashlib
-from dataclasses import dataclass
+import io
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from codec import audio
 from codec.errors import UserError
+from codec.files import below
+from codec.names import output_names, printable
 from pipeline.corpora.manifest import FILE_NAME, KINDS, Clip
 
 SOURCE_COLUMNS = ("source", "speaker", "recording", "speaker_or_recording_id")
@@ -42,7 +48,7 @@ def entries(path: Path) -> list[Entry]:
     if path.is_dir():
         manifest = path / FILE_NAME
         found = _from_manifest(manifest) if manifest.is_file() else _from_folder(path)
-    elif path.is_file() and path.suffix == ".csv":
+    elif path.is_file() and path.suffix.lower() == ".csv":
         found = _from_manifest(path)
     else:
         raise UserError(f"{path}: neither a folder nor a manifest (.csv)")
@@ -50,45 +56,119 @@ def entries(path: Path) -> list[Entry]:
         raise UserError(
             f"{path}: no audio files ({' '.join(audio.SUFFIXES)}); see corpus in params.yaml"
         )
-    return sorted(found, key=lambda entry: entry.file)
+    # Until here ``file`` is the path inside the corpus.
+    names = output_names((entry.file for entry in found), ".flac", flat=True)
+    named = (replace(entry, file=names[entry.file]) for entry in found)
+    return sorted(named, key=lambda entry: entry.file)
 
 
 def _from_manifest(manifest: Path) -> list[Entry]:
-    try:
-        table = pd.read_csv(manifest, keep_default_na=False, dtype=str)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{manifest}: cannot be read as a table: {error}") from error
-    if "file" not in table:
-        raise UserError(f"{manifest}: has no column `file`")
-    source_column = next((name for name in SOURCE_COLUMNS if name in table), "file")
-    origin_column = next((name for name in ORIGIN_COLUMNS if name in table), "")
-    found = []
-    for row in table.to_dict("records"):
-        kind = row.get("kind") or guess_kind(row["file"])
+    rows = _rows(manifest)
+    source_column = next((name for name in SOURCE_COLUMNS if name in rows[0]), "file")
+    origin_column = next((name for name in ORIGIN_COLUMNS if name in rows[0]), "")
+    found: dict[str, Entry] = {}
+    for row in rows:
+        path, file = manifest.parent / row["file"], row["file"]
+        if "\\" in file and not path.exists():  # written on Windows
+            path, file = manifest.parent / file.replace("\\", "/"), file.replace("\\", "/")
+        kind = row.get("kind", "").lower() or guess_kind(file)
         if kind not in KINDS:
-            raise UserError(f"{manifest}: kind {kind!r} of {row['file']}; use {', '.join(KINDS)}")
-        found.append(
-            Entry(
-                path=manifest.parent / row["file"],
-                file=_flat(row["file"]),
-                kind=kind,
-                source=row[source_column] or row["file"],
-                language=row.get("language", ""),
-                licence=row.get("licence", ""),
-                origin=row.get(origin_column) or (manifest.parent / row["file"]).as_posix(),
-            )
+            raise UserError(f"{manifest}: kind {kind!r} of {file}; use {', '.join(KINDS)}")
+        if file in found:
+            raise UserError(f"{manifest}: names {file} twice")
+        found[file] = Entry(
+            path=path,
+            file=file,
+            kind=kind,
+            source=row[source_column] or file,
+            language=row.get("language", ""),
+            licence=row.get("licence", ""),
+            origin=row.get(origin_column) or path.as_posix(),
         )
-    return found
+    return list(found.values())
+
+
+def _rows(manifest: Path) -> list[dict[str, str]]:
+    """The rows of a table as spreadsheets write it, by the names of its columns in lower case.
+
+    Commas, semicolons or tabs; with a byte order mark or none; spaces around names and values and
+    empty fields at the end of a row mean nothing.
+    """
+    try:
+        text = manifest.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{manifest}: is not UTF-8, in which a manifest is to be saved") from error
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    try:
+        lines = [(table.line_num, [field.strip() for field in row]) for row in table]
+    except csv.Error as error:
+        raise UserError(f"{manifest}: line {table.line_num}: {error}") from error
+    columns = [name.lower() for name in lines[0][1]] if lines else []
+    if "file" not in columns:
+        raise UserError(f"{manifest}: has no column `file`; its columns: {', '.join(columns)}")
+    for name in filter(None, columns):
+        if columns.count(name) > 1:
+            raise UserError(f"{manifest}: has two columns `{name}`")
+    rows = []
+    for number, fields in lines[1:]:
+        if not any(fields):
+            continue
+        if any(fields[len(columns) :]):
+            raise UserError(
+                f"{manifest}: line {number} has {len(fields)} fields, for {len(columns)} columns; "
+                "a field with a separator in it needs quotes"
+            )
+        fields += [""] * (len(columns) - len(fields))
+        row = dict(zip(columns, fields, strict=False))
+        if not row["file"]:
+            raise UserError(f"{manifest}: line {number}: column `file` is empty")
+        rows.append(row)
+    return rows
 
 
 def _from_folder(folder: Path) -> list[Entry]:
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
+    files, refused = below(folder, audio.SUFFIXES)
+    for error in refused:
+        raise UserError(f"{error.filename}: {error.strerror}; or name files in a {FILE_NAME}")
     found = []
     for path in files:
         name = path.relative_to(folder).as_posix()
         kind = guess_kind(f"{folder.resolve().name}/{name}")
-        found.append(Entry(path, _flat(name), kind, name, "", "", path.as_posix()))
+        origin = printable(path.as_posix())
+        found.append(Entry(path, name, kind, printable(name), "", "", origin))
     return found
+
+
+def shared(ours: Iterable[Entry], theirs: Iterable[Entry]) -> Iterator[tuple[Entry, Entry]]:
+    """Pairs of files of the same bytes."""
+    by_size: dict[int, list[Entry]] = {}
+    for entry in ours:
+        by_size.setdefault(_size(entry), []).append(entry)
+    digests: dict[Path, bytes] = {}
+
+    def digest(entry: Entry) -> bytes:
+        if entry.path not in digests:
+            with entry.path.open("rb") as file:
+                digests[entry.path] = hashlib.file_digest(file, "sha256").digest()
+        return digests[entry.path]
+
+    for entry in theirs:
+        # Only where sizes agree is anything read.
+        for one in by_size.get(_size(entry), []):
+            with contextlib.suppress(OSError):  # what cannot be read is skipped later, and said
+                if digest(one) == digest(entry):
+                    yield one, entry
+                    break
+
+
+def _size(entry: Entry) -> int:
+    """A file's bytes, at least 1; for what is none, a number of its own."""
+    try:
+        status = entry.path.stat()
+    except OSError:
+        return -id(entry)
+    return status.st_size if stat.S_ISREG(status.st_mode) and status.st_size else -id(entry)
 
 
 def guess_kind(name: str) -> str:
@@ -99,12 +179,6 @@ def guess_kind(name: str) -> str:
             if kind in part:
                 return kind
     return "general"
-
-
-def _flat(name: str) -> str:
-    """A relative path as one file name; files of the same name in two folders stay two."""
-    stem, dot, suffix = name.replace("\\", "/").rpartition(".")
-    return (stem if dot else suffix).replace("/", "__") + ".flac"
 
 
 def load(entry: Entry, mono: bool, longest: float) -> tuple[Clip, NDArray[np.float32]]:

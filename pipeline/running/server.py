@@ -25,7 +25,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from codec.errors import UserError
 from codec.files import write_bytes
-from pipeline.process import die_with_parent
+from codec.process import die_with_parent
 
 LOCAL = "http://127.0.0.1:4200/api"
 STARTUP_SECONDS = 180.0

@@ -3,15 +3,16 @@
 Files that cannot be used are listed in data/skipped.csv with the reason, and in the log.
 """
 
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from codec import audio
-from codec.errors import AudioError, UserError
+from codec.errors import UserError, reason
 from codec.files import write_text
+from codec.names import printable
+from codec.process import Died, each
 from pipeline import params
 from pipeline.corpora import folder, manifest, synthetic
 from pipeline.corpora.manifest import Clip
@@ -20,6 +21,8 @@ from pipeline.stage import cores, log, progress, run
 DATA = Path("data")
 TRAIN, VALID, TEST = DATA / "train", DATA / "valid", DATA / "test"
 SKIPPED = DATA / "skipped.csv"
+MOST_CHANNELS = 2
+"""Of a test clip: what all coders of the bench take."""
 
 
 def main() -> None:
@@ -33,8 +36,10 @@ def main() -> None:
         _write_synthetic(corpus.test, [TEST], seed, made.test_clips, made.test_seconds)
         skipped: list[dict[str, str]] = []
     else:
-        skipped = _write_folder(corpus.train, [TRAIN, VALID], 0.0)
-        skipped += _write_folder(corpus.test, [TEST], corpus.longest_test_seconds)
+        train, test = (folder.entries(Path(path)) for path in (corpus.train, corpus.test))
+        _check_apart(train, test)
+        skipped = _write_folder(train, [TRAIN, VALID], 0.0)
+        skipped += _write_folder(test, [TEST], corpus.longest_test_seconds)
     table = pd.DataFrame(skipped, columns=["split", "file", "reason"])
     write_text(SKIPPED, table.to_csv(index=False))
     for row in skipped:
@@ -83,9 +88,21 @@ def _validation(clips: list[Clip] | list[folder.Entry], splits: list[Path]) -> s
     return folder.validation_sources(pairs, settings.corpus.valid_fraction, settings.seed)
 
 
-def _write_folder(path: str, splits: list[Path], longest: float) -> list[dict[str, str]]:
+def _check_apart(train: list[folder.Entry], test: list[folder.Entry]) -> None:
+    """Raise UserError where a file is both trained on and tested with: no score would count."""
+    same = list(folder.shared(train, test))
+    if same:
+        ours, theirs = same[0]
+        raise UserError(
+            f"corpus.train and corpus.test share {len(same)} of {len(test)} test files, such as "
+            f"{printable(str(ours.path))} and {printable(str(theirs.path))}; take them out of one"
+        )
+
+
+def _write_folder(
+    found: list[folder.Entry], splits: list[Path], longest: float
+) -> list[dict[str, str]]:
     """Convert a folder's files on all cores; return those that were skipped."""
-    found = folder.entries(Path(path))
     validating = _validation(found, splits)
     written: dict[Path, list[Clip]] = {split: [] for split in splits}
     skipped = []
@@ -93,18 +110,17 @@ def _write_folder(path: str, splits: list[Path], longest: float) -> list[dict[st
         split.mkdir(parents=True, exist_ok=True)
     jobs = [(entry, splits[entry.source in validating]) for entry in found]
     convert = partial(_convert, mono=params.load().corpus.mono, longest=longest)
-    with ProcessPoolExecutor(cores()) as pool:
-        results = pool.map(convert, jobs, chunksize=8)
-        for (entry, split), result in zip(
-            jobs, progress(results, len(jobs), splits[0].name), strict=True
-        ):
-            if isinstance(result, Clip):
-                written[split].append(result)
-            else:
-                skipped.append({"split": split.name, "file": str(entry.path), "reason": result})
+    done = each(convert, jobs, min(cores(), len(jobs)))
+    for (entry, split), result in progress(done, len(jobs), splits[0].name):
+        path = printable(str(entry.path))
+        if isinstance(result, Clip):
+            written[split].append(result)
+            continue
+        why = f"{path}: {result.reason}" if isinstance(result, Died) else result
+        skipped.append({"split": split.name, "file": path, "reason": why})
     for split in splits:
         manifest.write(split, written[split])
-    return skipped
+    return sorted(skipped, key=lambda row: row["file"])
 
 
 def _convert(job: tuple[folder.Entry, Path], mono: bool, longest: float) -> Clip | str:
@@ -112,8 +128,14 @@ def _convert(job: tuple[folder.Entry, Path], mono: bool, longest: float) -> Clip
     entry, split = job
     try:
         clip, waveform = folder.load(entry, mono, longest)
-    except AudioError as error:
-        return str(error) if str(entry.path) in str(error) else f"{entry.path}: {error}"
+    except Exception as error:
+        # Whatever is wrong with one file, a library's own error included, is said of that file.
+        return printable(reason(entry.path, error))
+    if clip.channels > MOST_CHANNELS and split == TEST:
+        return printable(
+            f"{entry.path}: has {clip.channels} channels, and coders to compare with take "
+            f"{MOST_CHANNELS}; set corpus.mono: true, or make it stereo"
+        )
     audio.write(split / clip.file, waveform, clip.sample_rate)
     return clip
 
