@@ -1,8 +1,10 @@
 """Files and folders of them: what the commands encode and decode do."""
 
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from tqdm import tqdm
@@ -10,7 +12,7 @@ from tqdm import tqdm
 from codec import audio, checkpoint
 from codec.coding import bitstream
 from codec.errors import FOR_ALL, UserError, naming, reason
-from codec.files import below, replacing
+from codec.files import below, check_apart, is_stream, opened, replacing
 from codec.model import AudioCodec, load
 from codec.names import output_names
 from codec.process import Died, each
@@ -28,17 +30,19 @@ def _model_of(model_hash: bytes) -> AudioCodec:
     return checkpoint.find_by_hash(model_hash)
 
 
-def _decoder(source: Path, model: str | None) -> AudioCodec:
+def _decoder(file: BinaryIO, model: str | None) -> AudioCodec:
     """The model that was named, or else the one that the file names."""
     if model is not None:
         return _model(model)
-    with source.open("rb") as file:
-        return _model_of(bitstream.read_header(file).model_hash)
+    header = bitstream.read_header(file)
+    file.seek(0)
+    return _model_of(header.model_hash)
 
 
 def encode_file(source: Path, target: Path, model: str, codebooks: int | None = None) -> str:
     """Encode one file in constant memory; returns a line about the result."""
     codec = _model(model)
+    check_apart(source, target)
     with (
         naming(source),
         audio.reading(source) as (parts, rate),
@@ -53,10 +57,11 @@ def encode_file(source: Path, target: Path, model: str, codebooks: int | None = 
 def decode_file(source: Path, target: Path, model: str | None, skip_damaged: bool = False) -> str:
     """Decode one file in constant memory; returns a line about the result and about damage."""
     lost: list[bitstream.Chunk] = []
-    with naming(source), source.open("rb") as file:
-        codec = _decoder(source, model)
+    check_apart(source, target)
+    with naming(source), opened(source) as file:
+        codec = _decoder(file, model)
         header, parts = codec.decompress_parts(file, lost if skip_damaged else None)
-        audio.write_parts(target, parts, header.sample_rate, header.channels)
+        audio.write_parts(target, parts, header.sample_rate, header.channels, header.length)
     lines = [f"{target}: {header.seconds:.2f} s at {header.sample_rate} Hz"]
     for chunk in lost:
         begin = chunk.number * bitstream.CHUNK_SECONDS
@@ -68,9 +73,10 @@ def decode_file(source: Path, target: Path, model: str | None, skip_damaged: boo
 
 def trim_file(source: Path, target: Path, codebooks: int) -> str:
     """Cut one file down to its first codebooks; returns a line about the result."""
+    check_apart(source, target)
     with (
         naming(source),
-        source.open("rb") as file,
+        opened(source) as file,
         replacing(target) as scratch,
         scratch.open("wb") as out,
     ):
@@ -81,7 +87,7 @@ def trim_file(source: Path, target: Path, codebooks: int) -> str:
 
 def describe_file(source: Path, model: str | None) -> bitstream.Description:
     """The facts of one file; symbols are counted where its model is named or found."""
-    with naming(source), source.open("rb") as file:
+    with naming(source), opened(source) as file:
         header = bitstream.read_header(file)
         file.seek(0)
         codec: AudioCodec | None = None
@@ -98,8 +104,12 @@ def decode_range(
     source: Path, target: Path, model: str | None, start: float, duration: float | None
 ) -> str:
     """Decode some seconds of one file; returns a line about the result."""
-    with naming(source), source.open("rb") as file:
-        codec = _decoder(source, model)
+    check_apart(source, target)
+    for option, value in (("--start", start), ("--duration", duration)):
+        if value is not None and not math.isfinite(value):
+            raise UserError(f"{option} {value}: give seconds")
+    with naming(source), opened(source) as file:
+        codec = _decoder(file, model)
         if duration is None:
             duration = bitstream.read_header(file).seconds - start
             file.seek(0)
@@ -129,6 +139,8 @@ def decode_folder(
 def _try(work: Callable[[Path, Path], str], job: Job) -> str:
     """Do one file; returns the reason where it cannot be done, else nothing."""
     try:
+        if is_stream(job[0]):  # which may have no end
+            raise UserError(f"{job[0]}: is a pipe or a device, not a file")
         work(*job)
     except OSError as error:
         if error.errno in FOR_ALL:

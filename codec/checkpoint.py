@@ -21,7 +21,7 @@ from codec.coding.tables import FrozenTables
 from codec.config import CodecConfig
 from codec.errors import UserError
 from codec.files import replacing
-from codec.model import AudioCodec, weights_hash
+from codec.model import AudioCodec, plain, weights_hash
 
 FORMAT = 1
 FILE_NAME = "model.safetensors"
@@ -62,8 +62,9 @@ def load(path: str | Path) -> AudioCodec:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     weights = _widened(tensors)
     try:
-        model = AudioCodec(CodecConfig.model_validate(about["config"]))
-        model.load_state_dict(weights)
+        with plain():
+            model = AudioCodec(CodecConfig.model_validate(about["config"]))
+            model.load_state_dict(weights)
     except (ValidationError, KeyError, RuntimeError) as error:
         raise UserError(f"{path}: config and weights do not fit: {error}") from error
     if "tables.lowest" in tensors:

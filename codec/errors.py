@@ -1,6 +1,7 @@
 """Errors that a user can mend, as opposed to bugs."""
 
 import errno
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,8 @@ _REFUSALS = {
     errno.EFBIG: "raise the limit of file sizes (ulimit -f), then run it again",
     errno.EROFS: "make the folder writable, or work in another one",
     errno.EACCES: "make it accessible to you, or work in another folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EPIPE: "whoever read this has ended",
 }
 
 
@@ -64,13 +67,17 @@ FOR_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 def one_line() -> Iterator[None]:
     """Make a UserError, or the system's refusal to write, one line on stderr and exit status 2.
 
-    The refusals are a full disk, a read-only folder and missing rights; any other error keeps its
-    traceback.
+    The refusals are a full disk, a read-only folder and missing rights, a name too long and a pipe
+    without a reader; any other error keeps its traceback.
     """
+    # Names that are not UTF-8 are printed as far as they can be.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if error.errno not in _REFUSALS:

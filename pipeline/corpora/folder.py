@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec import audio
-from codec.errors import UserError
-from codec.files import below
+from codec.errors import AudioError, UserError
+from codec.files import below, is_stream
 from codec.names import output_names, printable
 from pipeline.corpora.manifest import FILE_NAME, KINDS, Clip
 
@@ -187,6 +187,8 @@ def load(entry: Entry, mono: bool, longest: float) -> tuple[Clip, NDArray[np.flo
     ``mono`` averages the channels; ``longest`` > 0 keeps so many seconds from the start. Raises
     AudioError where the file cannot be used, for the caller to list.
     """
+    if is_stream(entry.path):  # which may have no end
+        raise AudioError(f"{entry.path}: is a pipe or a device, not a file")
     waveform, rate = audio.read(entry.path)
     audio.check(waveform, rate)
     if mono:
