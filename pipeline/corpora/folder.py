@@ -4,6 +4,7 @@ import contextlib
 import csv
 import hashlib
 import io
+import logging
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -22,6 +23,9 @@ SOURCE_COLUMNS = ("source", "speaker", "recording", "speaker_or_recording_id")
 """Columns of a manifest that may name the speaker or recording, the first one found counts."""
 ORIGIN_COLUMNS = ("origin", "source_repo")
 """The same for where a file comes from; without one it is the file's path."""
+
+
+log = logging.getLogger("rdcodec")
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,11 @@ def _from_folder(folder: Path) -> list[Entry]:
     files, refused = below(folder, audio.SUFFIXES)
     for error in refused:
         raise UserError(f"{error.filename}: {error.strerror}; or name files in a {FILE_NAME}")
+    for linked in sorted({path.parent for path in files if _is_linked(path.parent, folder)}):
+        log.warning(
+            "%s: is a link; its files count, but DVC does not see when they change "
+            "(`rdcodec run --force prepare` then)", printable(str(linked)),
+        )  # fmt: skip
     found = []
     for path in files:
         name = path.relative_to(folder).as_posix()
@@ -140,11 +149,19 @@ def _from_folder(folder: Path) -> list[Entry]:
     return found
 
 
+def _is_linked(path: Path, folder: Path) -> bool:
+    """Whether the way from ``folder`` to ``path`` is a link."""
+    return (path.is_symlink() and path != folder) or (
+        folder in path.parents and path.parent != folder and _is_linked(path.parent, folder)
+    )
+
+
 def shared(ours: Iterable[Entry], theirs: Iterable[Entry]) -> Iterator[tuple[Entry, Entry]]:
     """Pairs of files of the same bytes."""
     by_size: dict[int, list[Entry]] = {}
     for entry in ours:
         by_size.setdefault(_size(entry), []).append(entry)
+    by_size.pop(0, None)  # neither what is empty nor what is no file
     digests: dict[Path, bytes] = {}
 
     def digest(entry: Entry) -> bytes:
@@ -163,22 +180,12 @@ def shared(ours: Iterable[Entry], theirs: Iterable[Entry]) -> Iterator[tuple[Ent
 
 
 def _size(entry: Entry) -> int:
-    """A file's bytes, at least 1; for what is none, a number of its own."""
+    """A file's bytes; 0 for what is none."""
     try:
         status = entry.path.stat()
     except OSError:
-        return -id(entry)
-    return status.st_size if stat.S_ISREG(status.st_mode) and status.st_size else -id(entry)
-
-
-def guess_kind(name: str) -> str:
-    """The kind that a path's parts name, the innermost folder first, then the file."""
-    *folders, file = name.lower().split("/")
-    for part in [*folders[::-1], file]:
-        for kind in KINDS:
-            if kind in part:
-                return kind
-    return "general"
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def load(entry: Entry, mono: bool, longest: float) -> tuple[Clip, NDArray[np.float32]]:

@@ -1,7 +1,6 @@
 """Two runs beside each other: their curves, BD-rates and paired tests, on the report's page."""
 
 import io
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from dvc.exceptions import DvcException
 
 from codec.errors import UserError
 from pipeline.corpora.manifest import AS_TEXT
+from pipeline.git import git
 from pipeline.params import Statistics
 from pipeline.report import page
 from pipeline.results.comparisons import Bench
@@ -43,12 +43,10 @@ def load(place: str) -> Results:
     if folder.is_dir():
         name = "the working tree" if folder.samefile(".") else folder.resolve().name
         return _tables(name, lambda table: (folder / table).read_bytes())
-    known = subprocess.run(
-        ["git", "rev-parse", "--quiet", "--verify", f"{place}^{{commit}}"],
-        capture_output=True, check=False,
-    )  # fmt: skip
-    if known.returncode:
-        raise UserError(f"{place}: neither a folder nor a git revision")
+    try:
+        git("rev-parse", "--verify", f"{place}^{{commit}}")
+    except UserError as error:
+        raise UserError(f"{place}: neither a folder nor a git revision: {error}") from error
     return _tables(place, DVCFileSystem(repo=".", rev=place).read_bytes)
 
 
