@@ -188,6 +188,16 @@ def _size(entry: Entry) -> int:
     return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
+def guess_kind(name: str) -> str:
+    """The kind that a path's parts name, the innermost folder first, then the file."""
+    *folders, file = name.lower().split("/")
+    for part in [*folders[::-1], file]:
+        for kind in KINDS:
+            if kind in part:
+                return kind
+    return "general"
+
+
 def load(entry: Entry, mono: bool, longest: float) -> tuple[Clip, NDArray[np.float32]]:
     """Read an entry: its row and its (channels, samples) waveform.
 

@@ -56,7 +56,7 @@ def test_pesq_of_more_utterances_than_it_has_room_for_is_a_reason() -> None:
 
 def test_pesq_s_own_reasons_come_back_from_its_process() -> None:
     click = np.zeros((1, 20 * RATE), np.float32)
-    click[0, RATE] = 0.001
+    click[0, RATE] = 1.0
     with pytest.raises(Unscorable, match="no utterance"):
         measure(METRICS["pesq_wb"], reference=click, degraded=click, sample_rate=RATE)
 
