@@ -30,7 +30,7 @@ def corpus(folder: Path) -> list[scoring.Pair]:
     """Clips of the synthetic corpus, each beside itself with noise 15 dB below."""
     rng = np.random.default_rng(0)
     pairs = []
-    for clip, waveform in synthetic.clips(RECIPE, 0, CLIPS, SECONDS):
+    for clip, waveform in synthetic.make(RECIPE, 0, CLIPS, SECONDS):
         noise = rng.standard_normal(waveform.shape) * waveform.std() * 10 ** (-15 / 20)
         pairs.append(_pair(folder, clip.name, clip.kind, waveform, noise, clip.sample_rate))
     return pairs

@@ -24,7 +24,12 @@ SUFFIXES = (
 MIN_RATE, MAX_RATE, MAX_CHANNELS = 8_000, 192_000, 8
 
 
-_FULL_SCALE = {"uint8": (128, 1 << 7), "int16": (0, 1 << 15), "int32": (0, 1 << 31)}
+_FULL_SCALE = {
+    "uint8": ": (samples - 128) / 128",
+    "int16": ": samples / 32768",
+    "int32": ": samples / 2147483648",
+}
+"""What makes floats of PCM."""
 LARGEST_WAV = (1 << 32) - (1 << 16)
 """Bytes of samples that a WAV with 32-bit lengths has room for."""
 
@@ -130,8 +135,8 @@ def to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
 def as_waveform(samples: ArrayLike) -> NDArray[np.float32]:
     """Whatever holds (channels, samples) or (samples,), a tensor too, as (channels, samples).
 
-    Floats are taken as they are; 8-, 16- and 32-bit integers are PCM, whose full scale becomes
-    [-1, 1]. Raises AudioError for anything else.
+    Raises AudioError for what holds no floats, or another number of dimensions. Integers are not
+    guessed at: whether 1 is full scale or next to nothing, only the caller knows.
     """
     if hasattr(samples, "detach"):  # a tensor of torch, which this module need not import
         samples = samples.detach().cpu()
@@ -144,13 +149,9 @@ def as_waveform(samples: ArrayLike) -> NDArray[np.float32]:
         raise AudioError(
             f"shape {array.shape}; pass one waveform, (channels, samples) or (samples,)"
         )
-    if array.dtype.name in _FULL_SCALE:
-        zero, scale = _FULL_SCALE[array.dtype.name]
-        array = (array.astype(np.float64) - zero) / scale
-    elif not np.issubdtype(array.dtype, np.floating):
-        raise AudioError(
-            f"samples of type {array.dtype}; pass floats in [-1, 1], or PCM (uint8, int16, int32)"
-        )
+    if not np.issubdtype(array.dtype, np.floating):
+        scale = _FULL_SCALE.get(array.dtype.name, "")
+        raise AudioError(f"samples of type {array.dtype}; pass floats in [-1, 1]{scale}")
     with np.errstate(over="ignore"):  # infinity is refused later, and by its place
         return np.atleast_2d(array).astype(np.float32, copy=False)
 

@@ -9,8 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class CodecConfig(BaseModel):
     """The architecture of one codec, as data.
 
-    Two architectures share every other part (quantizer, entropy model, bitstream):
+    Three architectures share every other part (quantizer, entropy model, bitstream):
 
+    ``transform``
+        A lapped transform (MDCT) of two hops, one latent for each of its lowest coefficients in the
+        power domain, corrected by the networks of ``spectral`` on either side.
     ``waveform``
         The encoder is a stack of strided convolutions on samples, one per entry of ``strides``,
         each followed by ``encoder_blocks`` residual units; the decoder mirrors it with transposed
@@ -21,6 +24,9 @@ class CodecConfig(BaseModel):
         ``decoder_blocks`` such blocks and an inverse transform (Siuzdak, "Vocos", 2023).
         All the work is done at frame rate, which is why it is several times as fast.
 
+    With ``levels`` above 1 one codec serves as many rates: networks, gains and entropy model are
+    told the level, 0 for the lowest rate.
+
     ``channels`` audio channels are coded jointly, as one latent; a file of more channels has one
     latent per group of that many. Of two quantizers, ``scalar`` makes a symbol of every value of
     the latent; ``residual`` makes ``codebooks`` symbols of every frame, each of them an index into
@@ -29,16 +35,19 @@ class CodecConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    architecture: Literal["spectral", "waveform"]
+    architecture: Literal["transform", "spectral", "waveform"]
     sample_rate: int = Field(ge=8_000, le=192_000)
     channels: int = Field(default=1, ge=1, le=8)
     strides: list[int] = Field(min_length=1)
     widths: list[int] = Field(min_length=1)
-    latent_channels: int = Field(ge=1, le=1024)
+    latent_channels: int = Field(ge=1, le=4096)
     encoder_blocks: int = Field(ge=0, le=64)
     decoder_blocks: int = Field(ge=0, le=64)
     kernel: int = Field(default=7, ge=3, le=63)
     window: int = Field(default=0, ge=0)
+    power: float = Field(default=0.6, gt=0, le=1)
+    levels: int = Field(default=1, ge=1, le=256)
+    entropy: Literal["factorized", "context"] = "factorized"
     quantizer: Literal["scalar", "residual"] = "scalar"
     codebooks: int = Field(default=8, ge=1, le=64)
     codebook_size: int = Field(default=1024, ge=2, le=4096)
@@ -56,6 +65,16 @@ class CodecConfig(BaseModel):
             )
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel: {self.kernel} is even; only odd kernels keep frames centred")
+        if self.architecture == "transform":
+            if self.quantizer != "scalar":
+                raise ValueError("quantizer: a transform codec has a scalar one")
+            if self.latent_channels % self.channels or self.bins > self.hop or self.hop % 2:
+                raise ValueError(
+                    f"latent_channels: {self.latent_channels} are no equal number, up to "
+                    f"{self.hop}, of coefficients for each of {self.channels} channels"
+                )
+        elif self.levels > 1 and self.architecture == "waveform":
+            raise ValueError("levels: a waveform codec has one rate")
         if self.architecture == "waveform":
             if len(self.widths) != len(self.strides):
                 raise ValueError(
@@ -89,6 +108,19 @@ class CodecConfig(BaseModel):
         return self.latent_channels if self.quantizer == "scalar" else self.codebooks
 
     @property
+    def bins(self) -> int:
+        """Coefficients of each channel, of a transform codec."""
+        return self.latent_channels // self.channels
+
+    @property
+    def tail(self) -> int:
+        """Samples after the end of a signal that are coded with it.
+
+        A transform's frames are centred on their first sample, and the last sample wants two.
+        """
+        return self.hop if self.architecture == "transform" else 0
+
+    @property
     def frame_rate(self) -> float:
         """Frames per second."""
         return self.sample_rate / self.hop
@@ -100,7 +132,7 @@ class CodecConfig(BaseModel):
         ``chunks`` gives every window this much margin, which makes its cuts exact.
         """
         reach = self.kernel // 2
-        if self.architecture == "spectral":
+        if self.architecture != "waveform":
             blocks = max(self.encoder_blocks, self.decoder_blocks)
             return reach * (blocks + 2) + self.window // self.hop
         # Counted in samples, from the innermost layer out; the decoder mirrors the encoder, so
@@ -115,39 +147,45 @@ class CodecConfig(BaseModel):
 
 
 PRESETS: dict[str, CodecConfig] = {
-    # 75 frames a second at 24 kHz; about 4 million parameters.
+    # 50 frames a second at 24 kHz, a latent for each of 480 coefficients.
     "general-24k": CodecConfig(
-        architecture="spectral",
+        architecture="transform",
         sample_rate=24_000,
-        strides=[320],
-        window=1280,
-        widths=[192],
-        latent_channels=96,
+        strides=[480],
+        window=1440,
+        widths=[224],
+        latent_channels=480,
         encoder_blocks=4,
         decoder_blocks=7,
+        levels=64,
+        entropy="context",
     ),
     # The same for speech alone: about half the work.
     "speech-24k": CodecConfig(
-        architecture="spectral",
+        architecture="transform",
         sample_rate=24_000,
-        strides=[320],
-        window=1280,
-        widths=[128],
-        latent_channels=64,
+        strides=[480],
+        window=1440,
+        widths=[144],
+        latent_channels=480,
         encoder_blocks=4,
         decoder_blocks=6,
+        levels=64,
+        entropy="context",
     ),
-    # 75 frames a second of 48 kHz, left and right in one latent; about 10 million parameters.
-    "music-48k": CodecConfig(
-        architecture="spectral",
+    # 50 frames a second of 48 kHz, mid and side to 19.8 kHz in one latent.
+    "general-48k": CodecConfig(
+        architecture="transform",
         sample_rate=48_000,
         channels=2,
-        strides=[640],
-        window=2560,
-        widths=[256],
-        latent_channels=128,
-        encoder_blocks=5,
-        decoder_blocks=7,
+        strides=[960],
+        window=2880,
+        widths=[240],
+        latent_channels=1584,
+        encoder_blocks=4,
+        decoder_blocks=6,
+        levels=64,
+        entropy="context",
     ),
     # The codec of the classic description: 48,000 samples -> 6,000 frames of 64 channels.
     "seed-48k": CodecConfig(

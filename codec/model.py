@@ -79,7 +79,7 @@ class AudioCodec(CodecNetwork):
     ) -> bytes:
         """(channels, samples) or (samples,) waveform at any rate to the bytes of an .rdc file.
 
-        An array or a tensor, of floats in [-1, 1] or of PCM (uint8, int16, int32).
+        An array or a tensor, of floats in [-1, 1].
         ``codebooks`` is how many of a residual quantizer's codebooks are used; None: all. Raises
         AudioError for audio that cannot be coded: NaN, infinity, no samples, no usual rate.
         """

@@ -13,12 +13,14 @@ from codec.errors import one_line
 from codec.process import die_with_parent
 
 T = TypeVar("T")
+FORCED = "RDCODEC_FORCED"
+"""The environment variable of a stage that is to keep nothing of an earlier run."""
 log = logging.getLogger("rdcodec")
 # How stages count aloud: "neural-b050: 26 of 52", "step 100 of 400: total 0.61, ...".
 COUNT = re.compile(r"(?:\S+:|step) (\d+) of (\d+)\b")
 
 
-def run(main: Callable[..., None]) -> None:
+def enter(main: Callable[..., None]) -> None:
     """Run a stage's ``main`` with the command line's arguments.
 
     A UserError becomes one line on stderr and exit status 2; anything else keeps its traceback.
@@ -29,6 +31,11 @@ def run(main: Callable[..., None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     with one_line():
         main(*sys.argv[1:])
+
+
+def forced() -> bool:
+    """Whether the run was told to do this stage again although nothing changed (`--force`)."""
+    return FORCED in os.environ
 
 
 def cores() -> int:

@@ -26,16 +26,21 @@ TINY = [
     "pretrain.init=scratch",
     "pretrain.steps=12",
     "train.steps=8",
-    "layers={}",
     "models={low: {beta: 1.0}, high: {beta: 0.0}, "
     "rvq: {beta: 0.0, loss: {gamma: 0.25}, "
     "codec: {quantizer: residual, codebooks: 3, codebook_size: 16}}, "
     "mse: {beta: 0.0, ablates: high, loss: {log_magnitude: 0.0, phase: 0.0, mse: 1000.0}}}",
-    "layers={rvq-q1: {model: rvq, codebooks: 1}}",
+    "points={neural-low: {coder: rdcodec, from: models/low/model.safetensors, series: neural}, "
+    "neural-high: {coder: rdcodec, from: models/high/model.safetensors, series: neural}, "
+    "neural-rvq: {coder: rdcodec, from: models/rvq/model.safetensors, series: rvq}, "
+    "neural-mse: {coder: rdcodec, from: models/mse/model.safetensors, series: ablation}, "
+    "neural-rvq-q1: {coder: rdcodec, from: models/rvq/model.safetensors, "
+    "options: {codebooks: 1}, series: rvq}, "
+    "opus-6: {coder: opus, from: data/test, options: {kbps: 6}, series: opus}, "
+    "opus-24: {coder: opus, from: data/test, options: {kbps: 24}, series: opus}, "
+    "mp3-32: {coder: mp3, from: data/test, options: {kbps: 32}, series: mp3}}",
     "entropy.steps=20",
     "entropy.seconds=4.0",
-    "opus.bitrates=[6, 24]",
-    "coders.mp3-32={coder: mp3, options: {kbps: 32}, series: mp3}",
     "speed.rounds=1",
     "statistics.resamples=200",
 ]

@@ -21,7 +21,7 @@ from codec.files import replacing, write_bytes, write_text
 from tests.conftest import ROOT, tone
 from tests.pipeline import toy
 
-STAGE = "from pipeline.stage import run; from codec.files import write_text; run({main})"
+STAGE = "from pipeline.stage import enter; from codec.files import write_text; enter({main})"
 
 
 @contextmanager

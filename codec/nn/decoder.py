@@ -1,10 +1,15 @@
 """Decoders: quantized latent to waveform."""
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.config import CodecConfig
-from codec.nn.layers import ChannelNorm, ConvNeXtBlock, ResidualUnit, Spectrum
+from codec.nn.encoder import TransformEncoder, log_gains
+from codec.nn.layers import ByLevel, ChannelNorm, ConvNeXtBlocks, ResidualUnit, Spectrum
+from codec.nn.transform import MDCT, ChannelRotation, PowerLaw
 
 
 class WaveformDecoder(nn.Module):
@@ -33,7 +38,7 @@ class WaveformDecoder(nn.Module):
         self.body = nn.Sequential(*layers)
         self.head = nn.Conv1d(width, config.channels, kernel, padding=kernel // 2)
 
-    def forward(self, quantized: Tensor) -> Tensor:
+    def forward(self, quantized: Tensor, level: Tensor | None = None) -> Tensor:
         return self.head(F.elu(self.body(quantized)))
 
 
@@ -47,20 +52,58 @@ class SpectralDecoder(nn.Module):
         super().__init__()
         width = config.widths[0]
         self.spectrum = Spectrum(config.window, config.hop)
-        self.stem = nn.Conv1d(
-            config.latent_channels, width, config.kernel, padding=config.kernel // 2
-        )
-        self.blocks = nn.Sequential(
-            *(ConvNeXtBlock(width, config.kernel) for _ in range(config.decoder_blocks))
-        )
+        # A transform codec has a latent per coefficient, and that many channels are dear.
+        kernel = 3 if config.architecture == "transform" else config.kernel
+        self.stem = nn.Conv1d(config.latent_channels, width, kernel, padding=kernel // 2)
+        self.blocks = ConvNeXtBlocks(config.decoder_blocks, width, config.kernel, config.levels)
         self.norm = ChannelNorm(width)
         self.head = nn.Conv1d(width, config.channels * 2 * self.spectrum.bins, 1)
 
-    def forward(self, quantized: Tensor) -> Tensor:
+    def forward(self, quantized: Tensor, level: Tensor | None = None) -> Tensor:
         stem = self.stem(quantized)
-        return self.spectrum.synthesize(self.head(stem + self.norm(self.blocks(stem))))
+        return self.spectrum.synthesize(self.head(stem + self.norm(self.blocks(stem, level))))
+
+
+class TransformDecoder(nn.Module):
+    """The inverse of ``TransformEncoder``, plus what a spectral decoder adds.
+
+    (batch, latent_channels, frames) symbols and (batch,) levels to (batch, channels, frames · hop).
+    Gains are its own: what a symbol stands for need not be the middle of what is rounded to it.
+    """
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.hop, self.channels = config.hop, config.channels
+        self.rotation = ChannelRotation(config.channels)
+        self.mdct = MDCT(config.hop, config.bins)
+        self.power = PowerLaw(config.power)
+        self.correction = SpectralDecoder(config)
+        with torch.no_grad():
+            self.correction.head.weight.mul_(0.1)
+        nn.init.zeros_(self.correction.head.bias)
+        self.gain = ByLevel(config.levels, config.latent_channels)
+        finest = -log_gains(config)
+        coarsest = finest + math.log(TransformEncoder.RANGE) * (config.levels > 1)
+        self.gain.spread(coarsest, finest)
+
+    def forward(self, quantized: Tensor, level: Tensor) -> Tensor:
+        gain = self.gain(level)[:, :, None]
+        with torch.autocast(quantized.device.type, enabled=False):
+            # The gain is that of the power domain, where the correction works, too.
+            coefficients = self.power.inverse(quantized) * (gain / self.power.power).exp()
+            plain = self.mdct.synthesize(coefficients.unflatten(1, (self.channels, -1)))
+        corrected = plain + self.correction(quantized * gain.exp(), level)
+        half = self.hop // 2
+        return F.pad(self.rotation.inverse(corrected), (-half, half))
+
+
+DECODERS = {
+    "waveform": WaveformDecoder,
+    "spectral": SpectralDecoder,
+    "transform": TransformDecoder,
+}
 
 
 def build_decoder(config: CodecConfig) -> nn.Module:
     """The decoder that ``config`` names."""
-    return (WaveformDecoder if config.architecture == "waveform" else SpectralDecoder)(config)
+    return DECODERS[config.architecture](config)

@@ -1,10 +1,14 @@
 """Encoders: waveform to latent."""
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.config import CodecConfig
-from codec.nn.layers import ChannelNorm, ConvNeXtBlock, ResidualUnit, Spectrum
+from codec.nn.layers import ByLevel, ChannelNorm, ConvNeXtBlocks, ResidualUnit, Spectrum
+from codec.nn.transform import MDCT, ChannelRotation, PowerLaw
 
 
 class WaveformEncoder(nn.Module):
@@ -25,7 +29,7 @@ class WaveformEncoder(nn.Module):
         self.body = nn.Sequential(*layers)
         self.head = nn.Conv1d(width, config.latent_channels, kernel, padding=kernel // 2)
 
-    def forward(self, waveform: Tensor) -> Tensor:
+    def forward(self, waveform: Tensor, level: Tensor | None = None) -> Tensor:
         return self.head(F.elu(self.body(waveform)))
 
 
@@ -41,16 +45,70 @@ class SpectralEncoder(nn.Module):
         self.spectrum = Spectrum(config.window, config.hop)
         self.stem = nn.Conv1d(config.channels * 2 * self.spectrum.bins, width, 1)
         self.norm = ChannelNorm(width)
-        self.blocks = nn.Sequential(
-            *(ConvNeXtBlock(width, config.kernel) for _ in range(config.encoder_blocks))
-        )
+        self.blocks = ConvNeXtBlocks(config.encoder_blocks, width, config.kernel, config.levels)
         self.head = nn.Conv1d(width, config.latent_channels, 1)
 
-    def forward(self, waveform: Tensor) -> Tensor:
+    def forward(self, waveform: Tensor, level: Tensor | None = None) -> Tensor:
         stem = self.stem(self.spectrum.analyse(waveform))
-        return self.head(stem + self.blocks(self.norm(stem)))
+        return self.head(stem + self.blocks(self.norm(stem), level))
+
+
+class TransformEncoder(nn.Module):
+    """A lapped transform of mid and side, corrected by a spectral encoder, scaled by rate.
+
+    (batch, channels, frames · hop) and (batch,) levels to (batch, latent_channels, frames): for
+    each channel its lowest coefficients, in the power domain, plus what the network adds, times a
+    gain for each coefficient and level. The network begins at zero, so that an untrained codec is a
+    transform codec. Frame m is centred on sample m · hop: the first frame begins before the signal.
+    """
+
+    FINEST = (12.0, 4.0)
+    """Gains of the lowest and the highest coefficient at the highest level, before training."""
+    RANGE = 12.0
+    """How much smaller they are at the lowest level."""
+    SHARE = 0.3
+    """Of a step of the highest level: what the network's output of 1 adds."""
+
+    unit: Tensor
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.hop = config.hop
+        self.rotation = ChannelRotation(config.channels)
+        self.mdct = MDCT(config.hop, config.bins)
+        self.power = PowerLaw(config.power)
+        self.correction = SpectralEncoder(config)
+        nn.init.zeros_(self.correction.head.weight)
+        nn.init.zeros_(self.correction.head.bias)
+        self.gain = ByLevel(config.levels, config.latent_channels)
+        finest = log_gains(config)
+        # What the network says is in parts of a step of the highest level, so that no step of
+        # training moves a latent far.
+        self.register_buffer("unit", self.SHARE * (-finest).exp()[:, None], persistent=False)
+        self.gain.spread(finest - math.log(self.RANGE) * (config.levels > 1), finest)
+
+    def forward(self, waveform: Tensor, level: Tensor) -> Tensor:
+        half = self.hop // 2
+        rotated = self.rotation(F.pad(waveform.float(), (half, -half)))
+        with torch.autocast(waveform.device.type, enabled=False):
+            coefficients = self.power(self.mdct.analyse(rotated)).flatten(1, 2)
+        corrected = coefficients + self.unit * self.correction(rotated, level).float()
+        return corrected * self.gain(level).exp()[:, :, None]
+
+
+def log_gains(config: CodecConfig) -> Tensor:
+    """(latent_channels,) ln of the gains at the highest level, as training begins."""
+    lowest, highest = (math.log(gain) for gain in TransformEncoder.FINEST)
+    return torch.linspace(lowest, highest, config.bins).repeat(config.channels)
+
+
+ENCODERS = {
+    "waveform": WaveformEncoder,
+    "spectral": SpectralEncoder,
+    "transform": TransformEncoder,
+}
 
 
 def build_encoder(config: CodecConfig) -> nn.Module:
     """The encoder that ``config`` names."""
-    return (WaveformEncoder if config.architecture == "waveform" else SpectralEncoder)(config)
+    return ENCODERS[config.architecture](config)

@@ -26,21 +26,71 @@ class ConvNeXtBlock(nn.Module):
 
     Shapes: (batch, width, frames) to the same. Normalization is over channels of one frame, so a
     frame never depends on how much audio surrounds it. Source: Liu et al., "A ConvNet for the
-    2020s", 2022, section 2.6, in one dimension.
+    2020s", 2022, section 2.6, in one dimension. With ``levels`` of rate, scale and shift after the
+    normalization follow the level (Perez et al., "FiLM", 2018).
     """
 
-    def __init__(self, width: int, kernel: int, expansion: int = 4) -> None:
+    def __init__(self, width: int, kernel: int, levels: int = 1, expansion: int = 4) -> None:
         super().__init__()
         self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
         self.norm = nn.LayerNorm(width)
+        self.film = ByLevel(levels, 2 * width) if levels > 1 else None
         self.widen = nn.Linear(width, expansion * width)
         self.narrow = nn.Linear(expansion * width, width)
         self.scale = nn.Parameter(torch.full((width,), 0.1))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor:
         y = self.norm(self.depthwise(x).transpose(1, 2))
+        if self.film is not None:
+            scale, shift = self.film(level)[:, None].chunk(2, dim=-1)
+            y = y * (1 + scale) + shift
         y = self.scale * self.narrow(F.gelu(self.widen(y)))
         return x + y.transpose(1, 2)
+
+
+class ConvNeXtBlocks(nn.ModuleList):
+    """``count`` blocks, one after the other, at one rate level."""
+
+    def __init__(self, count: int, width: int, kernel: int, levels: int) -> None:
+        super().__init__(ConvNeXtBlock(width, kernel, levels) for _ in range(count))
+
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor:
+        for block in self:
+            x = block(x, level)
+        return x
+
+
+class ByLevel(nn.Module):
+    """A learned vector for each rate level, linear between ``KNOTS`` levels, evenly spaced.
+
+    (batch,) levels to (batch, size). Level 0 is the lowest rate, ``levels`` - 1 the highest.
+    Neighbouring levels differ little, so that a rate that was seldom drawn in training is served by
+    its neighbours. Source of gains by rate: Cui et al., "Asymmetric gained deep image compression
+    with continuous rate adaptation", 2021, section 3.2.
+    """
+
+    KNOTS = 8
+
+    def __init__(self, levels: int, size: int) -> None:
+        super().__init__()
+        self.levels = levels
+        self.knots = nn.Parameter(torch.zeros(min(levels, self.KNOTS), size))
+
+    def forward(self, level: Tensor) -> Tensor:
+        count = len(self.knots)
+        if count == 1:
+            return self.knots.expand(len(level), -1)
+        place = level.to(self.knots.dtype) * ((count - 1) / (self.levels - 1))
+        lower = place.floor().clamp(max=count - 2).long()
+        return torch.lerp(
+            self.knots[lower], self.knots[lower + 1], (place - lower.to(place.dtype))[:, None]
+        )
+
+    @torch.no_grad()
+    def spread(self, first: Tensor, last: Tensor) -> None:
+        """Set all vectors on a line from ``first`` at level 0 to ``last`` at the highest level."""
+        share = torch.linspace(0, 1, len(self.knots))[:, None] if len(self.knots) > 1 else 1.0
+        self.knots.copy_(first + share * (last - first))
 
 
 class ChannelNorm(nn.LayerNorm):

@@ -22,8 +22,12 @@ class TrainingOutput:
     """(batch, latent_channels, frames): the encoder's output."""
     codes: Tensor
     """The same shape: the latent as the decoder will see it, without gradient to the encoder."""
+    symbols: Tensor
+    """(batch, rows, frames): what would be coded, integers."""
     kbps: Tensor
-    """Scalar: estimated rate, −log2 p summed, per second of audio, in kilobits."""
+    """(batch,): estimated rate, −log2 p summed, per second of audio, in kilobits."""
+    level: Tensor
+    """(batch,): the rate level of each item."""
 
 
 class CodecNetwork(nn.Module):
@@ -37,14 +41,24 @@ class CodecNetwork(nn.Module):
         self.prior = build_prior(config)
         self.decoder = build_decoder(config)
 
-    def forward(self, waveform: Tensor) -> TrainingOutput:
-        """(batch, channels, frames · hop) waveform at the codec's rate, to symbols and back."""
-        latent = self.encoder(waveform).float()
-        seconds = waveform.shape[0] * waveform.shape[-1] / self.config.sample_rate
+    def forward(self, waveform: Tensor, level: Tensor | None = None) -> TrainingOutput:
+        """(batch, channels, frames · hop) waveform at the codec's rate, to symbols and back.
+
+        ``level`` is (batch,), the rate level of each item; None: the highest rate for all.
+        """
+        if level is None:
+            level = self.highest(len(waveform), waveform.device)
+        latent = self.encoder(waveform, level).float()
+        seconds = waveform.shape[-1] / self.config.sample_rate
         # Rounding and small differences of probabilities need all of float32, also where the
         # networks around them run in 16 bits.
         with torch.autocast(waveform.device.type, enabled=False):
             quantized = self.quantizer(latent)
-            kbps = self.prior.bits(quantized.rated).sum() / seconds / 1000
-        decoded = self.decoder(straight_through(latent, quantized.codes))
-        return TrainingOutput(decoded, latent, quantized.codes, kbps)
+            bits = self.prior.bits(quantized.rated, quantized.symbols, level)
+            kbps = bits.sum(dim=(1, 2)) / seconds / 1000
+        decoded = self.decoder(straight_through(latent, quantized.codes), level)
+        return TrainingOutput(decoded, latent, quantized.codes, quantized.symbols, kbps, level)
+
+    def highest(self, count: int, device: torch.device) -> Tensor:
+        """(count,) times the level of the highest rate."""
+        return torch.full((count,), self.config.levels - 1, device=device)

@@ -15,8 +15,10 @@ class Quantized:
 
     codes: Tensor
     """(batch, latent_channels, frames): the latent as the decoder will see it, no gradient."""
+    symbols: Tensor
+    """(batch, rows, frames): what would be coded, integers."""
     rated: Tensor
-    """What the prior's ``bits`` are asked about."""
+    """The same shape: what the prior's ``bits`` are asked about, to learn from."""
 
 
 class ScalarQuantizer(nn.Module):
@@ -34,7 +36,8 @@ class ScalarQuantizer(nn.Module):
 
     def forward(self, latent: Tensor) -> Quantized:
         """(batch, channels, frames) to codes and rated, both of the same shape."""
-        return Quantized(torch.round(latent).detach(), latent + torch.rand_like(latent) - 0.5)
+        codes = torch.round(latent).detach()
+        return Quantized(codes, codes, latent + torch.rand_like(latent) - 0.5)
 
     def quantize(self, latent: Tensor) -> Tensor:
         """Latent to int32 symbols of the same shape."""
@@ -98,7 +101,8 @@ class ResidualVectorQuantizer(nn.Module):
             residual = residual - chosen
             indices.append(index.reshape(batch, frames))
         codes = total.reshape(batch, frames, -1).transpose(1, 2)
-        return Quantized(codes, torch.stack(indices, dim=1))
+        found = torch.stack(indices, dim=1)
+        return Quantized(codes, found, found)
 
     @torch.no_grad()
     def quantize(self, latent: Tensor) -> Tensor:

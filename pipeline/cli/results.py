@@ -31,17 +31,16 @@ def check(
 ) -> None:
     """Compare the results with the baseline; worse values exit with 1."""
     from pipeline import params
+    from pipeline.layout import SPEED, SUMMARY
     from pipeline.report import page, provenance
-    from pipeline.results import gate
+    from pipeline.results import gate, summary
     from pipeline.stages import check as stage
-    from pipeline.stages.aggregate import SUMMARY
-    from pipeline.stages.speed import SPEED
 
     if update:
         path = Path(params.load().check.baseline)
         speed = gate.read_speed(SPEED)
         now = page.date()
-        gate.update(gate.read(SUMMARY), speed, path, reason, provenance.revision(), now)
+        gate.update(summary.read(SUMMARY), speed, path, reason, provenance.revision(), now)
         typer.echo(f"{path} is now this run; commit it")
         return
     import logging
@@ -62,7 +61,7 @@ def score(
     import json
 
     from pipeline.corpora.manifest import KINDS
-    from pipeline.metrics import METRICS, scoring
+    from pipeline.metrics import installed, scoring
 
     if kind not in KINDS:
         raise UserError(f"--kind {kind}: use {', '.join(KINDS)}")
@@ -71,7 +70,7 @@ def score(
         typer.echo(json.dumps(found))
         return
     for row in found["scores"]:
-        metric = METRICS[row["metric"]]
+        metric = installed()[row["metric"]]
         shown = (
             f"no score: {row['reason']}"
             if row["value"] is None

@@ -105,17 +105,15 @@ def _say_plan(names: list[str], force: bool) -> None:
 
 
 def _say_result() -> None:
-    from pipeline.running.dashboard import CURVE, PAGE, SUMMARY
+    from pipeline.layout import CURVE, PAGE, SUMMARY
 
     if not CURVE.is_file():  # another graph than ours
         return
-    import pandas as pd
+    from pipeline.results import summary, tables
+    from pipeline.results.curve import table
 
-    from pipeline.results import gate
-    from pipeline.stages.aggregate import table
-
-    typer.echo(f"\n{table(pd.read_csv(CURVE)).to_string(index=False)}\n")
-    typer.echo(" ".join(gate.read(SUMMARY)["headline"]))
+    typer.echo(f"\n{table(tables.read(CURVE)).to_string(index=False)}\n")
+    typer.echo(" ".join(summary.read(SUMMARY).headline))
     typer.echo(f"\nThe report is {PAGE.resolve()}")
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from codec.errors import UserError
 
 GROUP = "rdcodec.coders"
-OWN = frozenset({"aac", "dac", "encodec", "mp3", "opus", "rdcodec"})
+OWN = frozenset({"aac", "codec2", "dac", "encodec", "lc3", "mp3", "opus", "rdcodec"})
 """Coders that come with rdcodec itself, as pyproject.toml names them."""
 
 Timeline = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -23,7 +23,8 @@ Timeline = tuple[NDArray[np.float64], NDArray[np.float64]]
 class Coder(ABC):
     """A codec at one setting, as the bench sees it.
 
-    The options of a point in params.yaml are its constructor's keywords.
+    Its constructor's keywords are the options of a point in params.yaml, and those that all points
+    of the coder share (``coders``); ``weights`` is where a point says that it is made from.
     """
 
     suffix = ".bin"
@@ -66,24 +67,29 @@ def known() -> list[str]:
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 
+def exists(name: str) -> bool:
+    """Whether a coder is rdcodec's own or installed; the first is told without a search."""
+    return name in OWN or name in known()
+
+
 def build(name: str, options: dict[str, object]) -> Coder:
     """The coder of that name with these options; UserError where there is none such."""
     found = [point for point in entry_points(group=GROUP) if point.name == name]
     if not found:
-        raise UserError(_missing(name))
+        raise UserError(f"coders: {missing(name)}")
     try:
         coder: Coder = found[0].load()(**options)
     except TypeError as error:
         raise UserError(f"coders: {name} with options {options}: {error}") from error
     except ImportError as error:
-        raise UserError(f"coders: {name}: {error}; install rdcodec with its extra peers") from error
+        raise UserError(f"coders: {name}: {error}; pip install 'rdcodec[peers,anchors]'") from error
     return coder
 
 
-def _missing(name: str) -> str:
+def missing(name: str) -> str:
     """What to say of a coder that is not there: it may be rdcodec's own, newer than the install."""
     installed = known()
-    message = f"coders: there is no coder {name!r}; installed are {', '.join(installed) or 'none'}"
+    message = f"there is no coder {name!r}; installed are {', '.join(installed) or 'none'}"
     absent = sorted(OWN - set(installed))
     if absent:
         message += (

@@ -8,24 +8,15 @@ import numpy as np
 import pandas as pd
 
 from codec import audio
-from codec.files import write_bytes, write_text
+from codec.files import write_bytes
+from pipeline import layout
 from pipeline.coders import Coder, Timeline
 from pipeline.corpora import manifest
 from pipeline.metrics.delay import delay_ms
+from pipeline.results import tables
 from pipeline.stage import progress
 
-CODED, DECODED = Path("coded"), Path("decoded")
 TIMELINE_SECONDS = 0.1
-
-
-def table_path(point: str) -> Path:
-    """Where the bytes of a point's files are listed."""
-    return CODED / f"{point}.csv"
-
-
-def decoded_path(point: str, clip: manifest.Clip) -> Path:
-    """Where a clip decoded at a point lies."""
-    return DECODED / point / f"{clip.name}.flac"
 
 
 def code_clips(point: str, coder: Coder, split: Path) -> None:
@@ -39,19 +30,19 @@ def code_clips(point: str, coder: Coder, split: Path) -> None:
     coder cannot tell), details and about (JSON).
     """
     clips = manifest.read(split)
-    for folder in (CODED / point, DECODED / point):
+    for folder in (layout.CODED / point, layout.DECODED / point):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     about = json.dumps(coder.about(), sort_keys=True)
     rows = []
     for clip in progress(clips, len(clips), point):
         waveform, rate = audio.read(split / clip.file)
-        path = CODED / point / f"{clip.name}{coder.suffix}"
+        path = layout.coded_file(point, clip.name, coder.suffix)
         write_bytes(path, coder.encode(waveform, rate))
         data = path.read_bytes()
         decoded, decoded_rate = coder.decode(data)
         decoded = audio.fit_length(audio.resample(decoded, decoded_rate, rate), waveform.shape[-1])
-        audio.write(decoded_path(point, clip), decoded, rate)
+        audio.write(layout.decoded_file(point, clip.name), decoded, rate)
         rows.append(
             {
                 "clip": clip.name,
@@ -68,7 +59,7 @@ def code_clips(point: str, coder: Coder, split: Path) -> None:
                 "about": about,
             }
         )
-    write_text(table_path(point), pd.DataFrame(rows).to_csv(index=False, float_format="%.6f"))
+    tables.write(layout.files_table(point), pd.DataFrame(rows), "%.6f")
 
 
 def binned(timeline: Timeline | None, seconds: float) -> str:

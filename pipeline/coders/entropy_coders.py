@@ -28,7 +28,7 @@ Symbols = NDArray[np.int32]
 ESCAPE_BITS = 32
 
 
-def compare(
+def measure(
     training: Symbols, clips: list[Symbols], prior: FrozenTables, size: int | None
 ) -> pd.DataFrame:
     """Columns coder, bits and bits_per_symbol, of all clips together.

@@ -13,14 +13,14 @@ from pipeline.coders import Coder, Timeline
 class NeuralCoder(Coder):
     """One trained model with frozen tables, with all its codebooks or the first of them.
 
-    ``model`` is a released name, a model folder or a model file.
+    ``weights`` is a released name, a model folder or a model file.
     """
 
     suffix = ".rdc"
 
-    def __init__(self, model: str, codebooks: int | None = None) -> None:
+    def __init__(self, weights: str, codebooks: int | None = None) -> None:
         self.codebooks = codebooks
-        self.model = checkpoint.load(checkpoint.find(model))
+        self.model = checkpoint.load(checkpoint.find(weights))
 
     def encode(self, waveform: NDArray[np.float32], sample_rate: int) -> bytes:
         return self.model.compress(waveform, sample_rate, self.codebooks)

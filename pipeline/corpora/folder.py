@@ -8,16 +8,20 @@ import logging
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codec import audio
-from codec.errors import AudioError, UserError
+from codec.errors import AudioError, UserError, reason
 from codec.files import below, is_stream
 from codec.names import output_names, printable
+from codec.process import Died, each
+from pipeline.corpora import Made, Settings
 from pipeline.corpora.manifest import FILE_NAME, KINDS, Clip
+from pipeline.stage import cores, progress
 
 SOURCE_COLUMNS = ("source", "speaker", "recording", "speaker_or_recording_id")
 """Columns of a manifest that may name the speaker or recording, the first one found counts."""
@@ -25,6 +29,8 @@ ORIGIN_COLUMNS = ("origin", "source_repo")
 """The same for where a file comes from; without one it is the file's path."""
 
 
+MOST_CHANNELS = 2
+"""Of a test clip: what all coders of the bench take."""
 log = logging.getLogger("rdcodec")
 
 
@@ -39,6 +45,51 @@ class Entry:
     language: str
     licence: str
     origin: str
+
+
+def clips(settings: Settings) -> Iterator[Made]:
+    """The files of a folder or a manifest, read on all cores; those of no use are skipped."""
+    found = entries(settings.path)
+    testing = settings.split == "test"
+    longest = settings.corpus.longest_test_seconds if testing else 0.0
+    most = MOST_CHANNELS if testing else audio.MAX_CHANNELS
+    read = partial(_usable, mono=settings.corpus.mono, longest=longest, most=most)
+    results = each(read, found, min(cores(), len(found)))
+    for entry, result in progress(results, len(found), settings.split):
+        if isinstance(result, tuple):
+            yield *result, result[0].sample_rate
+            continue
+        path = printable(str(entry.path))
+        why = f"{path}: {result.reason}" if isinstance(result, Died) else printable(result)
+        settings.skip(path, why)
+
+
+def _usable(
+    entry: Entry, mono: bool, longest: float, most: int
+) -> tuple[Clip, NDArray[np.float32]] | str:
+    """A clip, or the reason why there is none."""
+    try:
+        clip, waveform = load(entry, mono, longest)
+    except Exception as error:
+        # Whatever is wrong with one file, a library's own error included, is said of that file.
+        return reason(entry.path, error)
+    if clip.channels > most:
+        return (
+            f"{entry.path}: has {clip.channels} channels, and coders to compare with take {most}; "
+            "set corpus.mono: true, or make it stereo"
+        )
+    return clip, waveform
+
+
+def check_apart(train: Path, test: Path) -> None:
+    """Raise UserError where a file is both trained on and tested with: no score would count."""
+    found = entries(test)
+    if same := list(shared(entries(train), found)):
+        ours, theirs = (printable(str(entry.path)) for entry in same[0])
+        raise UserError(
+            f"corpus.train and corpus.test share {len(same)} of {len(found)} test files, such as "
+            f"{ours} and {theirs}; take them out of one"
+        )
 
 
 def entries(path: Path) -> list[Entry]:

@@ -7,7 +7,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from codec.errors import UserError
-from codec.files import write_text
+from pipeline.results import tables
 
 KINDS = ("speech", "music", "general")
 FILE_NAME = "manifest.csv"
@@ -34,16 +34,12 @@ class Clip(BaseModel):
         return Path(self.file).stem
 
 
-AS_TEXT = dict.fromkeys(("file", "source", "language", "licence", "origin", "clip", "point"), str)
-"""Columns of tables that are names even where they look like numbers, as many speakers' do."""
-
-
 def write(folder: Path, clips: Iterable[Clip]) -> None:
     """Write ``folder``/manifest.csv, sorted by file name."""
     rows = [clip.model_dump() for clip in sorted(clips, key=lambda clip: clip.file)]
     table = pd.DataFrame(rows, columns=list(Clip.model_fields))
     table["seconds"] = table["seconds"].round(4)
-    write_text(folder / FILE_NAME, table.to_csv(index=False))
+    tables.write(folder / FILE_NAME, table)
 
 
 def read(folder: Path) -> list[Clip]:
@@ -51,5 +47,4 @@ def read(folder: Path) -> list[Clip]:
     path = folder / FILE_NAME
     if not path.is_file():
         raise UserError(f"{path}: no such file; `dvc repro prepare` makes it")
-    table = pd.read_csv(path, keep_default_na=False, dtype=AS_TEXT)
-    return [Clip.model_validate(row) for row in table.to_dict("records")]
+    return [Clip.model_validate(row) for row in tables.read(path).to_dict("records")]

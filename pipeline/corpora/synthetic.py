@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from codec.errors import UserError
 from codec.process import pool
-from pipeline.corpora import music, sounds
+from pipeline.corpora import Made, Settings, music, sounds
 from pipeline.corpora.espeak import Espeak
 from pipeline.corpora.manifest import Clip
+from pipeline.stage import progress
 
 MUSIC_RATE = 44_100
 LICENCE = "generated"
@@ -56,7 +57,20 @@ def load_recipe(path: Path) -> Recipe:
         raise UserError(f"{path}: not a recipe of the synthetic corpus: {first}") from error
 
 
-def clips(
+def clips(settings: Settings) -> Iterator[Made]:
+    """The clips of a recipe, as many and as long as the params say."""
+    made = settings.corpus.synthetic
+    count, seconds = made.test_clips, made.test_seconds
+    if settings.split == "train":
+        seconds = made.train_seconds
+        count = max(4, round(made.train_minutes * 60 / seconds))
+    for clip, waveform in progress(
+        make(settings.path, settings.seed, count, seconds), count, settings.split
+    ):
+        yield clip, waveform, clip.sample_rate
+
+
+def make(
     recipe_path: Path, seed: int, count: int, seconds: float
 ) -> Iterator[tuple[Clip, NDArray[np.float32]]]:
     """Yield ``count`` clips of about ``seconds`` each with their (1, samples) waveforms.

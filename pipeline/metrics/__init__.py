@@ -1,70 +1,62 @@
-"""Quality metrics: one function each, all with keywords only, so that none is called swapped.
+"""Quality metrics behind one interface: gate, statistics, pages and self-test see nothing else.
 
-A metric takes ``reference`` and ``degraded``, (samples,) float64 at its own rate, and returns its
-score, or raises Unscorable with the reason why there is none.
+A metric is a ``Metric`` in the entry-point group ``rdcodec.metrics``. Whoever has one of their own
+writes it in one module and names it in their pyproject.toml; docs/own-metric.md shows it all.
 """
 
-import importlib.metadata
-from dataclasses import dataclass
-from typing import Protocol
+import functools
+import re
+from importlib.metadata import entry_points
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from pipeline.metrics import pesq, signal, stoi, visqol
-from pipeline.metrics.reason import Unscorable
+from codec.errors import UserError
+from pipeline.metrics.metric import ALL_KINDS, Metric, Unscorable
 
-__all__ = ["METRICS", "Metric", "Unscorable", "measure"]
+__all__ = ["ALL_KINDS", "GROUP", "OWN", "Metric", "Unscorable", "installed", "measure", "skipped"]
 
-
-class _Function(Protocol):
-    def __call__(
-        self, *, reference: NDArray[np.float64], degraded: NDArray[np.float64], sample_rate: int
-    ) -> float: ...
+GROUP = "rdcodec.metrics"
+OWN = frozenset({"pesq_wb", "si_sdr", "stoi", "visqol_audio", "visqol_speech", "zimtohrli"})
+"""Metrics that come with rdcodec itself, as pyproject.toml names them."""
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A metric and all that a table needs to say about it."""
-
-    name: str
-    title: str
-    unit: str
-    function: _Function
-    sample_rate: int | None
-    """Hz that it works at; None: the clip's own rate."""
-    kinds: tuple[str, ...]
-    """Kinds of clips that it is made for."""
-    package: str
-    mode: str
-    ceiling: float | None
-    """Its score of a clip against itself, where that is the most it can give."""
-    any_rate: bool = False
-    """Whether it takes other rates as well, as its published scores were made."""
-
-    def provenance(self, sample_rate: int | None = None) -> str:
-        """Package, version, mode and rate (its own, or the one given), as tables carry it."""
-        version = importlib.metadata.version(self.package)
-        rate = sample_rate or self.sample_rate
-        return f"{self.package} {version}, {self.mode}, {f'{rate} Hz' if rate else 'clip rate'}"
+@functools.cache
+def installed() -> dict[str, Metric]:
+    """All metrics that can be used here, by name; those that do not judge by ear come last."""
+    found = [metric for metric in _declared() if not metric.missing]
+    return {
+        metric.name: metric
+        for metric in sorted(found, key=lambda metric: (not metric.perceptual, metric.name))
+    }
 
 
-_ALL = ("speech", "music", "general")
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("pesq_wb", "PESQ-WB", "MOS-LQO", pesq.wide_band, 16_000, ("speech",), "pesq",
-               "wide band (P.862.2)", 4.644),
-        Metric("stoi", "STOI", "", stoi.classic, 16_000, ("speech",), "pystoi", "classic", 1.0),
-        Metric("visqol_speech", "ViSQOL speech", "MOS-LQO", visqol.speech, 16_000, ("speech",),
-               "visqol-python", "speech, lattice mapper", 4.63, any_rate=True),
-        Metric("visqol_audio", "ViSQOL audio", "MOS-LQO", visqol.audio, 48_000, _ALL,
-               "visqol-python", "audio, SVR mapper", 4.73),
-        Metric("si_sdr", "SI-SDR", "dB", signal.si_sdr, None, _ALL, "rdcodec", "scale-invariant",
-               None),
-    )
-}  # fmt: skip
+def skipped() -> dict[str, str]:
+    """Optional metrics that cannot be used here, and why."""
+    return {metric.name: metric.missing for metric in _declared() if metric.missing}
+
+
+@functools.cache
+def _declared() -> list[Metric]:
+    found: dict[str, Metric] = {}
+    for point in entry_points(group=GROUP):
+        metric = point.load()
+        if not isinstance(metric, Metric) or metric.name != point.name:
+            raise UserError(f"metrics: {point.name}: {point.value} is no Metric of that name")
+        if not re.fullmatch(r"\w+", metric.name):
+            raise UserError(f"metrics: {metric.name!r}: use letters, digits and _")
+        if metric.name in found and found[metric.name] is not metric:
+            raise UserError(f"metrics: two packages have a metric {metric.name}; remove one")
+        if metric.missing and not metric.extra:
+            raise UserError(f"metrics: {metric.name} needs {metric.package}; install rdcodec again")
+        found[metric.name] = metric
+    if absent := sorted(OWN - set(found)):
+        raise UserError(
+            f"metrics: of rdcodec's own, {', '.join(absent)} are missing: its installation is "
+            "older than its code; install rdcodec again (make install)"
+        )
+    return list(found.values())
 
 
 def measure(
@@ -89,6 +81,7 @@ def measure(
     if not np.any(np.abs(pair[0]) > 1e-5):
         raise Unscorable("silent reference")
     score = metric.function(reference=pair[0], degraded=pair[1], sample_rate=rate)
-    if not np.isfinite(score):
+    low, high = metric.bounds
+    if not (np.isfinite(score) and low <= score <= high):
         raise Unscorable(f"the metric gave {score}")
     return float(score)

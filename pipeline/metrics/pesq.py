@@ -11,7 +11,7 @@ import pesq as package
 from numpy.typing import NDArray
 
 from codec.process import die_with_parent
-from pipeline.metrics.reason import Unscorable
+from pipeline.metrics.metric import Metric, Unscorable
 
 SAFE_SECONDS = 15.0
 """Of a signal that cannot have more utterances than PESQ's C code has room for: 50, each of which
@@ -62,3 +62,21 @@ def _isolated(
     if isinstance(answer, str):
         raise getattr(package, answer)
     return float(answer)
+
+
+PESQ_WB = Metric(
+    name="pesq_wb",
+    title="PESQ-WB",
+    unit="MOS-LQO",
+    function=wide_band,
+    kinds=("speech",),
+    sample_rate=16_000,
+    bounds=(1.0, 4.65),
+    useful=(1.2, 4.5),
+    tolerance=0.1,
+    copy=4.644,
+    self_test=(4.6439, 1.3160),
+    judged="made for telephone codecs; its order of other kinds of codecs is not reliable",
+    package="pesq",
+    mode="wide band (P.862.2)",
+)

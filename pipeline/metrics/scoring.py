@@ -2,11 +2,13 @@
 
 import functools
 import hashlib
+import inspect
 import json
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ import numpy as np
 from codec import audio
 from codec.errors import UserError
 from codec.files import write_text
-from pipeline import metrics
-from pipeline.metrics import METRICS, Unscorable, measure
+from pipeline.metrics import Unscorable, installed, measure
 from pipeline.metrics.delay import delay_ms
 from pipeline.metrics.executor import executor, jobs
 from pipeline.params import Score
 
 CACHE = Path(".cache/scores")
+COLUMNS = ["point", "clip", "kind", "source", "metric", "value", "reason", "provenance"]
+"""Of a table of scores."""
 PIECES_PER_JOB = 16
 # ViSQOL's numba aborts a process where two threads use it; a Dask worker may have many.
 _TURN = threading.Lock()
@@ -45,16 +48,19 @@ class Pair:
         return replace(self, reference=str(ours), degraded=str(theirs))
 
 
-def score(pairs: Sequence[Pair], settings: Score) -> Iterator[tuple[str, list[Row]]]:
+def score(
+    pairs: Sequence[Pair], settings: Score, again: bool = False
+) -> Iterator[tuple[str, list[Row]]]:
     """Name and rows of each pair, in the order in which they get done.
 
     What was scored before comes from the cache: a run that was killed goes on with the pairs that
-    it had not finished, and audio that has not changed is not scored again.
+    it had not finished, and audio that has not changed is not scored again, unless ``again`` asks
+    for that.
     """
     waiting = []
     for pair in pairs:
         kept = CACHE / f"{key(pair)}.json"
-        if kept.is_file():
+        if kept.is_file() and not again:
             yield pair.name, json.loads(kept.read_text(encoding="utf-8"))
         else:
             waiting.append((pair.absolute(), kept))
@@ -89,7 +95,7 @@ def score_pair(pair: Pair) -> list[Row]:
             f"the original {reference.shape} at {rate} Hz"
         )
     rows: list[Row] = []
-    for metric in METRICS.values():
+    for metric in installed().values():
         if pair.kind not in metric.kinds:
             continue
         value, reason = None, ""
@@ -138,7 +144,7 @@ def score_files(reference: Path, degraded: Path, kind: str) -> dict[str, Any]:
     if delay:
         notes.append(f"degraded is {delay:+.2f} ms late, and was left so")
     scores = []
-    for metric in METRICS.values():
+    for metric in installed().values():
         if kind not in metric.kinds:
             continue
         value, reason = None, ""
@@ -178,7 +184,12 @@ def key(pair: Pair) -> str:
 
 @functools.cache
 def _metrics_version() -> bytes:
-    sha = hashlib.sha256(" ".join(metric.provenance() for metric in METRICS.values()).encode())
-    for path in [*sorted(Path(metrics.__file__).parent.glob("*.py")), Path(__file__)]:
+    found = installed().values()
+    versions = [metric.provenance() for metric in found] + [f"soxr {version('soxr')}"]
+    sha = hashlib.sha256(" ".join(versions).encode())
+    ours = Path(__file__).parent.glob("*.py")
+    # Metrics of other packages may change without a new version while somebody works on them.
+    theirs = (Path(inspect.getfile(inspect.unwrap(metric.function))) for metric in found)
+    for path in sorted({*ours, *theirs}):
         sha.update(path.read_bytes())
     return sha.digest()

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.reason import Unscorable
+from pipeline.metrics.metric import Metric, Unscorable
 
 
 def si_sdr(
@@ -23,3 +23,20 @@ def si_sdr(
         float(noise @ noise) + 1e-10 * float(target @ target) + 1e-20
     )
     return 10 * float(np.log10(ratio))
+
+
+SI_SDR = Metric(
+    name="si_sdr",
+    title="SI-SDR",
+    unit="dB",
+    function=si_sdr,
+    sample_rate=None,
+    useful=(-10.0, 30.0),
+    tolerance=2.0,
+    copy=100.0,
+    self_test=(100.0, 6.4102),
+    any_length=True,
+    perceptual=False,  # parametric coders leave the waveform, and nobody hears that
+    package="rdcodec",
+    mode="scale-invariant",
+)

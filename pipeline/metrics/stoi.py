@@ -6,7 +6,7 @@ import numpy as np
 import pystoi
 from numpy.typing import NDArray
 
-from pipeline.metrics.reason import Unscorable
+from pipeline.metrics.metric import Metric, Unscorable
 
 
 def classic(
@@ -20,3 +20,20 @@ def classic(
             return float(pystoi.stoi(reference, degraded, sample_rate, extended=False))
         except RuntimeWarning as warning:
             raise Unscorable("too short") from warning
+
+
+STOI = Metric(
+    name="stoi",
+    title="STOI",
+    function=classic,
+    kinds=("speech",),
+    sample_rate=16_000,
+    bounds=(-1.0, 1.0001),
+    useful=(0.6, 1.0),
+    tolerance=0.02,
+    copy=1.0,
+    self_test=(1.0, 0.9325),
+    judged="of intelligibility, and not of how speech sounds",
+    package="pystoi",
+    mode="classic",
+)

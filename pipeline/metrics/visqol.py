@@ -7,7 +7,7 @@ import numpy as np
 import visqol as package
 from numpy.typing import NDArray
 
-from pipeline.metrics.reason import Unscorable
+from pipeline.metrics.metric import Metric, Unscorable
 
 SHORTEST_SECONDS = 0.5
 
@@ -48,3 +48,36 @@ def _measure(
     except (ValueError, IndexError) as error:
         # Speech mode wants signal activity as well as length; it says so in these two ways.
         raise Unscorable(f"ViSQOL: {error}") from error
+
+
+SPEECH = Metric(
+    name="visqol_speech",
+    title="ViSQOL speech",
+    unit="MOS-LQO",
+    function=speech,
+    kinds=("speech",),
+    sample_rate=16_000,
+    any_rate=True,
+    bounds=(1.0, 5.0),
+    useful=(1.5, 4.6),
+    tolerance=0.2,
+    copy=4.63,
+    self_test=(4.0969, 1.4463),
+    package="visqol-python",
+    mode="speech, lattice mapper",
+)
+AUDIO = Metric(
+    name="visqol_audio",
+    title="ViSQOL audio",
+    unit="MOS-LQO",
+    function=audio,
+    sample_rate=48_000,
+    bounds=(1.0, 5.0),
+    useful=(2.0, 4.7),
+    tolerance=0.2,
+    copy=4.73,
+    self_test=(4.7321, 2.2286),
+    judged="rewards bandwidth: a full-band coder that garbles speech can score high",
+    package="visqol-python",
+    mode="audio, SVR mapper",
+)

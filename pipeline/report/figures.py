@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from pipeline.metrics import METRICS, Metric
+from pipeline.metrics import Metric, installed
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9
 
 
 def rate_distortion(curve: pd.DataFrame, metric: Metric, kind: str) -> dict[str, Any]:
-    """One metric of one kind over measured file kbps, a line with its interval per coder."""
+    """One metric of one kind over measured file kbps, a line with its interval per series."""
     rows = curve[(curve.metric == metric.name) & (curve.kind == kind)].dropna(subset=["mean"])
     figure = go.Figure()
     for name, style in series_of(curve).items():
-        part = rows[rows.coder == name].sort_values("file_kbps")
+        part = rows[rows.series == name].sort_values("file_kbps")
         if part.empty:
             continue
         known = part.dropna(subset=["low"])
@@ -79,7 +79,7 @@ def rate_distortion(curve: pd.DataFrame, metric: Metric, kind: str) -> dict[str,
             showlegend=False,
             legendgroup=name,
         )
-        chosen = [text if isinstance(text, str) else "" for text in part.chosen]
+        chosen = list(part.chosen)
         figure.add_scatter(
             x=part.file_kbps,
             y=part["mean"],
@@ -91,10 +91,10 @@ def rate_distortion(curve: pd.DataFrame, metric: Metric, kind: str) -> dict[str,
                 axis=-1,
             ),
             hovertemplate=(
-                "<b>%{customdata[0]}</b><br>%{x:.2f} kbps of file<br>%{y:.3f} "
-                "(%{customdata[1]:.3f} to %{customdata[2]:.3f})<br>"
+                "<b>%{customdata[0]}</b><br>%{x:.2f} kbps of file<br>%{y:.DIGITSf} "
+                "(%{customdata[1]:.DIGITSf} to %{customdata[2]:.DIGITSf})<br>"
                 "%{customdata[3]} of %{customdata[4]} clips scored%{customdata[5]}<extra></extra>"
-            ),
+            ).replace("DIGITS", str(metric.digits)),
             # Beside a point the audio bandwidth that its coder chose most often.
             text=[_bandwidth(text) for text in chosen],
             textposition="bottom right",
@@ -108,6 +108,8 @@ def rate_distortion(curve: pd.DataFrame, metric: Metric, kind: str) -> dict[str,
     unit = f" ({metric.unit})" if metric.unit else ""
     figure.update_xaxes(type="log", title="file bitrate (kbps)", tickvals=KBPS_TICKS)
     figure.update_yaxes(title=f"{metric.title}{unit}")
+    if not metric.higher_is_better:  # up is better on every chart
+        figure.update_yaxes(title=f"{metric.title}{unit}, lower is better", autorange="reversed")
     return _plain(figure)
 
 
@@ -221,14 +223,14 @@ def _line(
 
 def series_of(curve: pd.DataFrame) -> dict[str, Style]:
     """The series that are drawn, in the order of the curve, and how they look."""
-    return styles([name for name in dict.fromkeys(curve.coder) if name != "ablation"])
+    return styles([name for name in dict.fromkeys(curve.series) if name != "ablation"])
 
 
 def all_rate_distortion(curve: pd.DataFrame, kinds: list[str]) -> dict[str, dict[str, Any]]:
     """Figures by "metric kind", of every pair that has scores."""
     return {
         f"{metric.name} {kind}": rate_distortion(curve, metric, kind)
-        for metric in METRICS.values()
+        for metric in installed().values()
         for kind in kinds
         if ((curve.metric == metric.name) & (curve.kind == kind)).any()
     }

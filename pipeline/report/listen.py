@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from codec.files import write_text
-from pipeline.coders.bench import decoded_path
+from pipeline import layout
 from pipeline.corpora.manifest import Clip
-from pipeline.metrics import METRICS
+from pipeline.metrics import installed
+from pipeline.results.headline import tested_series
 
 ORIGINAL = "original"
 
@@ -36,8 +37,9 @@ def pairs(curve: pd.DataFrame, count: int) -> list[Pair]:
     """The ``count`` neural points that come nearest to an Opus point, by rising rate."""
     widest = "all" if "all" in set(curve.kind) else curve.kind.iloc[0]
     points = curve[curve.kind == widest].drop_duplicates("point").set_index("point")
-    rates, series = points.file_kbps, points.coder
-    neural, anchors = (rates[series[series == name].index] for name in ("neural", "opus"))
+    rates, series = points.file_kbps, points.series
+    tested = tested_series(curve)
+    neural, anchors = (rates[series[series == name].index] for name in (tested, "opus"))
     if anchors.empty:
         return []
     found = []
@@ -90,7 +92,7 @@ def rows(
                     "kbps": kbps[point, clip.name],
                     "scores": {
                         name: values[point, clip.name, name]
-                        for name in METRICS
+                        for name in installed()
                         if (point, clip.name, name) in values
                     },
                 }
@@ -110,14 +112,11 @@ def write_audio(
     FLAC file and, for a point whose coder can tell, the payload bits of every tenth of a second.
     """
     folder.mkdir(parents=True)
-    timelines = {
-        (row.point, row.clip): row.timeline if isinstance(row.timeline, str) else "null"
-        for row in files.itertuples()
-    }
+    timelines = {(row.point, row.clip): row.timeline or "null" for row in files.itertuples()}
     for number, clip in enumerate(clips):
         _write(folder, f"{number}-{ORIGINAL}", split / clip.file, "null")
         for point in points_of(chosen):
-            path = decoded_path(point, clip)
+            path = layout.decoded_file(point, clip.name)
             _write(folder, f"{number}-{point}", path, timelines[point, clip.name])
 
 

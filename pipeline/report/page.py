@@ -15,9 +15,10 @@ import plotly.offline
 
 from codec.files import write_text
 from pipeline.corpora.manifest import Clip
-from pipeline.metrics import METRICS
+from pipeline.metrics import installed
 from pipeline.report import figures, listen, provenance, sketch, tables
 from pipeline.results.headline import METRIC
+from pipeline.results.summary import BdRate, PairedTest, Summary
 
 KIND_TITLES = {"all": "All kinds", "speech": "Speech", "music": "Music", "general": "General"}
 LOSSES = {
@@ -34,7 +35,7 @@ ASSETS = "assets"
 class Run:
     """Everything that a run left behind, as its pages show it."""
 
-    summary: dict[str, Any]
+    summary: Summary
     curve: pd.DataFrame
     files: pd.DataFrame
     """coded/*.csv of all points that were coded here"""
@@ -73,18 +74,22 @@ def write(folder: Path, run: Run) -> None:
         "versions": provenance.versions(),
     }
     listened = {
-        "run": {"test": run.summary["test"]["fingerprint"], "revision": about["revision"]},
+        "run": {"test": run.summary.test.fingerprint, "revision": about["revision"]},
         "pairs": [vars(pair) for pair in run.pairs],
     }
+    titles = {name: metric.title for name, metric in installed().items()}
     template = environment()
     html = template.get_template("page.html.j2").render(
-        **curves(run.summary, run.curve),
+        **curves(run.summary.bd_rate, run.summary.paired, run.curve),
         summary=run.summary,
         about=about,
         data=embedded_json(
             curve_data(run.curve)
             | listened
-            | {"headline": METRIC, "metrics": {name: METRICS[name].title for name in METRICS}}
+            | {
+                "headline": METRIC,
+                "metrics": titles,
+            }
         ),
         pairs=run.pairs,
         inside=inside_titles(run),
@@ -117,7 +122,7 @@ def write_comparison(folder: Path, compared: dict[str, Any]) -> None:
         environment()
         .get_template("compare.html.j2")
         .render(
-            **curves(compared, compared["curve"]),
+            **curves(compared["bd_rate"], compared["paired"], compared["curve"]),
             summary=compared,
             about={"date": date()},
             data=embedded_json(curve_data(compared["curve"])),
@@ -136,7 +141,7 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     found.filters["number"] = number
-    found.globals["metrics"] = METRICS
+    found.globals["metrics"] = installed()
     found.globals["kind_titles"] = KIND_TITLES
     return found
 
@@ -158,7 +163,7 @@ def kinds_of(curve: pd.DataFrame) -> list[str]:
     return [kind for kind in KIND_TITLES if kind in set(curve.kind)]
 
 
-def curves(summary: dict[str, Any], curve: pd.DataFrame) -> dict[str, Any]:
+def curves(bd_rates: list[BdRate], paired: list[PairedTest], curve: pd.DataFrame) -> dict[str, Any]:
     """What the sections of curves, BD-rates, paired tests and points show."""
     kinds = kinds_of(curve)
     shown = charts(curve, kinds)
@@ -167,9 +172,9 @@ def curves(summary: dict[str, Any], curve: pd.DataFrame) -> dict[str, Any]:
         "charts": shown,
         "sketch": sketch.sketch(curve, shown[0]["name"], shown[0]["kinds"][0]) if shown else None,
         "series": figures.series_of(curve),
-        "cards": tables.cards(summary["bd_rate"], kinds),
+        "cards": tables.cards(bd_rates, kinds),
         "points": {kind: tables.points_table(curve, kind) for kind in kinds},
-        "paired": [row for row in summary["paired"] if row.get("p") is not None],
+        "paired": [row for row in paired if row.p is not None],
     }
 
 
@@ -184,7 +189,7 @@ def curve_data(curve: pd.DataFrame) -> dict[str, Any]:
 
 def charts(curve: pd.DataFrame, kinds: list[str]) -> list[dict[str, Any]]:
     """One chart per metric with scores, the headline's first: its name, title and kinds."""
-    ordered = sorted(METRICS.values(), key=lambda metric: metric.name != METRIC)
+    ordered = sorted(installed().values(), key=lambda metric: metric.name != METRIC)
     return [
         {
             "name": metric.name,
@@ -197,7 +202,9 @@ def charts(curve: pd.DataFrame, kinds: list[str]) -> list[dict[str, Any]]:
 
 
 def inside(run: Run) -> dict[str, Any]:
-    """Figures of the codec's inside, by name."""
+    """Figures of the codec's inside, by name; none where the run has no model."""
+    if run.models["codes"].empty:
+        return {}
     counts, codes = run.models["histogram"], run.models["codes"]
     layered = set(codes[codes["of"].notna()].model)
     drawn = {
@@ -215,6 +222,8 @@ def inside(run: Run) -> dict[str, Any]:
 
 def inside_titles(run: Run) -> dict[str, dict[str, str]]:
     """Titles of those figures, by section."""
+    if run.models["codes"].empty:
+        return {}
     residual = bool(run.models["codes"]["of"].notna().any())
     scalar = bool(run.models["codes"]["of"].isna().any())
     return {
@@ -229,9 +238,9 @@ def inside_titles(run: Run) -> dict[str, dict[str, str]]:
     }
 
 
-def late(summary: dict[str, Any]) -> dict[str, float]:
+def late(summary: Summary) -> dict[str, float]:
     """Points whose audio comes later or earlier than the original's by more than 1 ms."""
-    delays = {point: facts["delay_ms"] for point, facts in summary["points"].items()}
+    delays = {point: facts.delay_ms for point, facts in summary.points.items()}
     return {point: delay for point, delay in delays.items() if delay and abs(delay) > 1}
 
 

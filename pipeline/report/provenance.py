@@ -7,9 +7,11 @@ from pathlib import Path
 
 from codec.errors import UserError
 from pipeline.git import git
+from pipeline.metrics import installed
 
-PACKAGES = ("rdcodec", "torch", "constriction", "av", "opuslib", "visqol-python", "pesq", "pystoi",
-            "soxr", "soundfile", "bjontegaard", "dvc", "prefect", "numpy")  # fmt: skip
+PACKAGES = ("rdcodec", "torch", "constriction", "av", "opuslib", "soxr", "soundfile", "bjontegaard",
+            "dvc", "prefect", "numpy")  # fmt: skip
+"""Of all that decides the results, beside the metrics' own."""
 
 
 def revision() -> str:
@@ -25,8 +27,9 @@ def revision() -> str:
 
 def versions() -> dict[str, str]:
     """Installed versions of the packages that decide the results."""
+    names = dict.fromkeys([*PACKAGES, *(metric.package for metric in installed().values())])
     return {"Python": platform.python_version()} | {
-        name: importlib.metadata.version(name) for name in PACKAGES
+        name: importlib.metadata.version(name) for name in names
     }
 
 

@@ -11,16 +11,14 @@ import pandas as pd
 from codec import checkpoint
 from codec.errors import UserError
 from codec.files import replacing, write_text
-from pipeline import params
+from pipeline import layout, params
 from pipeline.corpora import manifest
-from pipeline.metrics import METRICS
+from pipeline.layout import SUMMARY, TRAIN
+from pipeline.metrics import installed
 from pipeline.params import BASE
 from pipeline.report import provenance
 from pipeline.report.page import number
-from pipeline.results import gate as check
-from pipeline.stages.aggregate import SUMMARY
-from pipeline.stages.prepare import TRAIN
-from pipeline.stages.train import MODELS
+from pipeline.results.summary import Summary, read
 
 LARGEST = 8 * 2**20
 
@@ -30,14 +28,9 @@ def release(model: str, name: str, folder: Path = checkpoint.RELEASED) -> Path:
 
     The file is the very one that the bench judged. UserError where the bench has not judged it.
     """
-    settings, summary = params.load(), check.read(SUMMARY)
-    source = MODELS / model / checkpoint.FILE_NAME
-    own = [
-        point
-        for point in [f"neural-{model}"]
-        + [f"neural-{key}" for key, layers in settings.layers.items() if layers.model == model]
-        if point in summary["points"]
-    ]
+    settings, summary = params.load(), read(SUMMARY)
+    source = layout.model_file(model)
+    own = [point for point in settings.points_of(model) if point in summary.points]
     if model not in settings.models or not source.is_file() or not own:
         raise UserError(
             f"{model}: not a model that was trained and scored here; `rdcodec run` does both"
@@ -56,16 +49,15 @@ def release(model: str, name: str, folder: Path = checkpoint.RELEASED) -> Path:
     return folder / f"{name}.md"
 
 
-def _kbps(summary: dict[str, Any], point: str) -> float:
-    return round(float(summary["points"][point]["rates"]["all"]["file_kbps"]), 2)
+def _kbps(summary: Summary, point: str) -> float:
+    return round(summary.points[point].rates["all"].file_kbps, 2)
 
 
 def _facts(model: str, settings: params.Params) -> dict[str, Any]:
     """What the model is and how it was trained, its base included."""
     config = settings.config_of(model)
     own, base = (
-        json.loads((MODELS / one / "training.json").read_text(encoding="utf-8"))
-        for one in (model, BASE)
+        json.loads(layout.training_facts(one).read_text(encoding="utf-8")) for one in (model, BASE)
     )
     parts = [base, own] if own["init"] == BASE else [own]
     quantizer = "scalar"
@@ -93,7 +85,7 @@ def _facts(model: str, settings: params.Params) -> dict[str, Any]:
     }
 
 
-def _card(facts: dict[str, Any], summary: dict[str, Any], own: list[str]) -> str:
+def _card(facts: dict[str, Any], summary: Summary, own: list[str]) -> str:
     clips = [clip.model_dump() for clip in manifest.read(TRAIN)]
     table = pd.DataFrame(clips)
     data = (
@@ -103,7 +95,7 @@ def _card(facts: dict[str, Any], summary: dict[str, Any], own: list[str]) -> str
         .to_dict("records")
     )
     opus = sorted(
-        (point for point in summary["points"] if point.startswith("opus-")),
+        (point for point in summary.points if point.startswith("opus-")),
         key=lambda point: _kbps(summary, point),
     )
     environment = jinja2.Environment(
@@ -116,13 +108,8 @@ def _card(facts: dict[str, Any], summary: dict[str, Any], own: list[str]) -> str
     return environment.get_template("card.md.j2").render(
         facts=facts,
         data=data,
-        test=summary["test"],
-        kinds=[kind for kind in ("all", *manifest.KINDS) if kind in _rates(summary, own[0])],
-        points={point: summary["points"][point] for point in [*own, *opus]},
-        metrics=METRICS,
+        test=summary.test,
+        kinds=[kind for kind in ("all", *manifest.KINDS) if kind in summary.points[own[0]].rates],
+        points={point: summary.points[point] for point in [*own, *opus]},
+        metrics=installed(),
     )
-
-
-def _rates(summary: dict[str, Any], point: str) -> dict[str, Any]:
-    found: dict[str, Any] = summary["points"][point]["rates"]
-    return found

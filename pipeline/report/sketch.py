@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.metrics import installed
 from pipeline.report.figures import KBPS_TICKS, series_of
 
 WIDTH, HEIGHT = 1000, 400
@@ -17,7 +18,7 @@ def sketch(curve: pd.DataFrame, metric: str, kind: str) -> dict[str, Any]:
     Drawn as plotly does later: file kbps on a logarithmic axis, a line and a band per series.
     """
     rows = curve[(curve.metric == metric) & (curve.kind == kind)].dropna(subset=["mean"])
-    rows = rows[rows.coder.isin(series_of(curve))].sort_values("file_kbps")
+    rows = rows[rows.series.isin(series_of(curve))].sort_values("file_kbps")
     rates = np.log(rows.file_kbps.to_numpy(float))
     edges = rows[["mean", "low", "high"]].to_numpy(float)
     (first, last), (lowest, highest) = (
@@ -27,12 +28,16 @@ def sketch(curve: pd.DataFrame, metric: str, kind: str) -> dict[str, Any]:
     def x(kbps: Any) -> Any:
         return LEFT + (np.log(kbps) - first) / (last - first) * (WIDTH - LEFT - RIGHT)
 
+    best, worst = highest, lowest
+    if not installed()[metric].higher_is_better:
+        best, worst = lowest, highest
+
     def y(score: Any) -> Any:
-        return TOP + (highest - score) / (highest - lowest) * (HEIGHT - TOP - BOTTOM)
+        return TOP + (best - score) / (best - worst) * (HEIGHT - TOP - BOTTOM)
 
     lines = []
     for name, style in series_of(curve).items():
-        part = rows[rows.coder == name]
+        part = rows[rows.series == name]
         known = part.dropna(subset=["low"])
         band = [*zip(known.file_kbps, known.high, strict=True),
                 *zip(known.file_kbps[::-1], known.low[::-1], strict=True)]  # fmt: skip

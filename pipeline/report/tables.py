@@ -4,8 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.metrics import METRICS
+from pipeline.metrics import installed
 from pipeline.results.headline import METRIC
+from pipeline.results.summary import BdRate, Summary
 
 RATES = ("file_kbps", "payload_kbps", "estimated_kbps", "estimate_gap_percent")
 
@@ -14,7 +15,7 @@ def points_table(curve: pd.DataFrame, kind: str) -> dict[str, Any]:
     """Metrics with scores for ``kind``, and a row per point with its rates and those scores."""
     of_kind = curve[curve.kind == kind]
     known = set(of_kind.dropna(subset=["mean"]).metric)
-    names = [name for name in METRICS if name in known]
+    names = [name for name in installed() if name in known]
     rows = []
     for point, found in of_kind.groupby("point", sort=False):
         by_metric = {
@@ -25,8 +26,8 @@ def points_table(curve: pd.DataFrame, kind: str) -> dict[str, Any]:
         rows.append(
             {
                 "point": point,
-                "coder": first["coder"],
-                "chosen": first["chosen"] or "",
+                "series": first["series"],
+                "chosen": first["chosen"],
                 "rates": {name: first[name] for name in RATES},
                 "scores": [by_metric.get(name) for name in names],
             }
@@ -40,31 +41,34 @@ def _known(value: Any) -> Any:
     return None if pd.isna(value) else value
 
 
-def ablations_table(summary: dict[str, Any]) -> list[dict[str, Any]]:
+def ablations_table(summary: Summary) -> list[dict[str, Any]]:
     """For each ablation what it changes, its rate and scores, and those of the whole model.
 
     Scores are of all kinds where the metric has them, else of speech.
     """
     rows = []
-    for ablation in summary["ablations"]:
-        own, whole = (summary["points"][ablation[key]] for key in ("point", "of"))
+    for ablation in summary.ablations:
+        own, whole = summary.points[ablation.point], summary.points[ablation.of]
         change = [
             f"{part}.{key} {value}"
-            for part, values in ablation["change"].items()
+            for part, values in ablation.change.items()
             for key, value in values.items()
         ]
         scores = []
-        for name in METRICS:
-            kinds = [kind for kind in ("all", "speech") if kind in own["metrics"].get(name, {})]
-            found = (facts["metrics"][name][kinds[0]]["mean"] for facts in (own, whole))
+        for name in installed():
+            kinds = [kind for kind in ("all", "speech") if kind in own.metrics.get(name, {})]
+            found = (facts.metrics[name][kinds[0]].mean for facts in (own, whole))
             scores.append(tuple(found) if kinds else (None, None))
-        rates = tuple(facts["rates"]["all"]["file_kbps"] for facts in (own, whole))
-        rows.append({**ablation, "change": ", ".join(change), "rates": rates, "scores": scores})
+        rates = tuple(facts.rates["all"].file_kbps for facts in (own, whole))
+        about = {"point": ablation.point, "of": ablation.of, "change": ", ".join(change)}
+        rows.append({**about, "rates": rates, "scores": scores})
     return rows
 
 
 def coders_table(coders: pd.DataFrame) -> dict[str, Any]:
     """Names of the entropy codes, and a row per model with kbps and bits per symbol of each."""
+    if coders.empty:
+        return {"names": [], "rows": []}
     names = list(dict.fromkeys(coders.coder))
     rows = []
     for model, found in coders.groupby("model", sort=False):
@@ -78,6 +82,8 @@ def coders_table(coders: pd.DataFrame) -> dict[str, Any]:
 def codes_table(codes: pd.DataFrame) -> list[dict[str, Any]]:
     """For each model the use of its codes; for codebooks, one by one."""
     rows: list[dict[str, Any]] = []
+    if codes.empty:
+        return rows
     for model, found in codes.groupby("model", sort=False):
         residual = bool(found["of"].notna().any())
         parts = [(f", codebook {row + 1}", found[found.row == row]) for row in found.row]
@@ -96,12 +102,12 @@ def codes_table(codes: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def cards(bd_rates: list[dict[str, Any]], kinds: list[str]) -> list[dict[str, Any]]:
+def cards(bd_rates: list[BdRate], kinds: list[str]) -> list[dict[str, Any]]:
     """For each kind its BD-rates, those that could be computed first, of them the headline's."""
     found = []
     for kind in kinds:
-        rows = [row for row in bd_rates if row["kind"] == kind]
-        rows.sort(key=lambda row: (row["percent"] is None, row["metric"] != METRIC))
+        rows = [row for row in bd_rates if row.kind == kind]
+        rows.sort(key=lambda row: (row.percent is None, row.metric != METRIC))
         if rows:
             found.append({"kind": kind, "first": rows[0], "rest": rows[1:]})
     return found

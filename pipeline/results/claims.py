@@ -1,11 +1,12 @@
 """What is commonly claimed of such codecs, against what was measured here."""
 
 from itertools import pairwise
-from typing import Any
 
 import pandas as pd
 
-from pipeline.metrics import METRICS
+from pipeline.metrics import installed
+from pipeline.results.headline import METRIC
+from pipeline.results.summary import Point, Summary
 
 CD_KBPS = 1411.2
 KIND_WORDS = {"speech": "speech", "music": "music", "general": "general sounds", "all": "all clips"}
@@ -15,9 +16,14 @@ Claim = dict[str, str]
 """claim, measured, verdict"""
 
 
-def claims(summary: dict[str, Any], codes: pd.DataFrame, models: list[str]) -> list[Claim]:
-    """A row per claim; ``codes`` is codes.csv of all models, ``models`` the β sweep by rising β."""
-    points = summary["points"]
+def claims(summary: Summary, codes: pd.DataFrame, models: list[str]) -> list[Claim]:
+    """A row per claim; ``codes`` is codes.csv of all models, ``models`` the β sweep by rising β.
+
+    None where the run has no sweep: all of them are about it.
+    """
+    points = summary.points
+    if not models:
+        return []
     return [
         _beta(points, models),
         _entropy(points, codes, models),
@@ -27,11 +33,11 @@ def claims(summary: dict[str, Any], codes: pd.DataFrame, models: list[str]) -> l
     ]
 
 
-def _kbps(points: dict[str, Any], model: str, rate: str = "file_kbps") -> float:
-    return float(points[f"neural-{model}"]["rates"]["all"][rate])
+def _kbps(points: dict[str, Point], model: str) -> float:
+    return points[f"neural-{model}"].rates["all"].file_kbps
 
 
-def _beta(points: dict[str, Any], models: list[str]) -> Claim:
+def _beta(points: dict[str, Point], models: list[str]) -> Claim:
     rates = [_kbps(points, model) for model in models]
     falls = all(high > low for high, low in pairwise(rates))
     listed = ", ".join(f"{model} {kbps:.1f}" for model, kbps in zip(models, rates, strict=True))
@@ -42,15 +48,14 @@ def _beta(points: dict[str, Any], models: list[str]) -> Claim:
     }
 
 
-def _entropy(points: dict[str, Any], codes: pd.DataFrame, models: list[str]) -> Claim:
+def _entropy(points: dict[str, Point], codes: pd.DataFrame, models: list[str]) -> Claim:
     """Payload against the symbols' own empirical entropy, which knows the test clips."""
     found = []
     for model in models:
         rows = codes[codes.model == model]
         found.append(float(rows.bits_per_symbol.sum() / rows.entropy.sum() - 1))
-    gaps = [
-        abs(points[f"neural-{model}"]["rates"]["all"]["estimate_gap_percent"]) for model in models
-    ]
+    rates = [points[f"neural-{model}"].rates["all"] for model in models]
+    gaps = [abs(gap) for rate in rates if (gap := rate.estimate_gap_percent) is not None]
     return {
         "claim": "Real files come near the entropy of their symbols.",
         "measured": (
@@ -62,15 +67,15 @@ def _entropy(points: dict[str, Any], codes: pd.DataFrame, models: list[str]) -> 
     }
 
 
-def _compression(points: dict[str, Any], models: list[str], factor: float) -> Claim:
+def _compression(points: dict[str, Point], models: list[str], factor: float) -> Claim:
     """Against 16-bit PCM of the clips at their own rates."""
     reached = [
         (model, ratio)
         for model in models
-        if (ratio := points[f"neural-{model}"]["compression"]) >= factor
+        if (ratio := points[f"neural-{model}"].compression) >= factor
     ]
     if not reached:
-        best = max(points[f"neural-{model}"]["compression"] for model in models)
+        best = max(points[f"neural-{model}"].compression for model in models)
         measured = f"at most {best:.0f}×"
     else:
         model, ratio = reached[0]
@@ -84,7 +89,7 @@ def _compression(points: dict[str, Any], models: list[str], factor: float) -> Cl
     }
 
 
-def _cd(points: dict[str, Any], models: list[str]) -> Claim:
+def _cd(points: dict[str, Point], models: list[str]) -> Claim:
     nearest = min(models, key=lambda model: abs(_kbps(points, model) - 24))
     kbps = _kbps(points, nearest)
     return {
@@ -97,13 +102,11 @@ def _cd(points: dict[str, Any], models: list[str]) -> Claim:
     }
 
 
-def _opus(summary: dict[str, Any], models: list[str]) -> Claim:
+def _opus(summary: Summary, models: list[str]) -> Claim:
     """By the paired tests at equal measured rate of the point nearest to 24 kbps."""
-    nearest = min(models, key=lambda model: abs(_kbps(summary["points"], model) - 24))
+    nearest = min(models, key=lambda model: abs(_kbps(summary.points, model) - 24))
     rows = [
-        row
-        for row in summary["paired"]
-        if row["point"] == f"neural-{nearest}" and row.get("p_holm") is not None
+        row for row in summary.paired if row.point == f"neural-{nearest}" and row.p_holm is not None
     ]
     if not rows:
         return {
@@ -111,12 +114,12 @@ def _opus(summary: dict[str, Any], models: list[str]) -> Claim:
             "measured": f"no test was possible at the nearest point, {nearest}",
             "verdict": NOT_SEEN,
         }
-    sure = [row for row in rows if row["p_holm"] < 0.05]
+    sure = [row for row in rows if row.p_holm is not None and row.p_holm < 0.05]
     better, worse, unclear = (
-        [f"{METRICS[row['metric']].title} of {KIND_WORDS[row['kind']]}" for row in chosen]
+        [f"{installed()[row.metric].title} of {KIND_WORDS[row.kind]}" for row in chosen]
         for chosen in (
-            [row for row in sure if row["difference"] > 0],
-            [row for row in sure if row["difference"] < 0],
+            [row for row in sure if (row.difference or 0) > 0],
+            [row for row in sure if (row.difference or 0) < 0],
             [row for row in rows if row not in sure],
         )
     )
@@ -128,13 +131,15 @@ def _opus(summary: dict[str, Any], models: list[str]) -> Claim:
     return {
         "claim": "Better than Opus at 24 kbps.",
         "measured": (
-            f"{nearest} at {_kbps(summary['points'], nearest):.1f} kbps against Opus at that rate: "
+            f"{nearest} at {_kbps(summary.points, nearest):.1f} kbps against Opus at that rate: "
             + "; ".join(parts)
         ),
         "verdict": HELD if better and not worse else NOT_HELD,
     }
 
 
-def _quality(points: dict[str, Any], model: str) -> str:
-    found = points[f"neural-{model}"]["metrics"].get("visqol_audio", {}).get("all")
-    return f", with ViSQOL audio {found['mean']:.2f}" if found and found["mean"] is not None else ""
+def _quality(points: dict[str, Point], model: str) -> str:
+    found = points[f"neural-{model}"].metrics.get(METRIC, {}).get("all")
+    if found is None or found.mean is None:
+        return ""
+    return f", with {installed()[METRIC].title} {found.mean:.2f}"

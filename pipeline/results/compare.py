@@ -1,6 +1,5 @@
 """Two runs beside each other: their curves, BD-rates and paired tests, on the report's page."""
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,12 @@ from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 
 from codec.errors import UserError
-from pipeline.corpora.manifest import AS_TEXT
 from pipeline.git import git
 from pipeline.params import Statistics
 from pipeline.report import page
+from pipeline.results import tables
 from pipeline.results.comparisons import Bench
-from pipeline.results.headline import verdict
+from pipeline.results.headline import METRIC, saving
 
 CURVE = "reports/rd.csv"
 TESTED = "neural"
@@ -59,13 +58,15 @@ def _tables(place: str, read: Callable[[str], bytes]) -> Results:
                 f"{place}: {name} is not there; run the pipeline there, or `dvc fetch` the "
                 "results of that revision"
             ) from error
-        return pd.read_csv(io.BytesIO(data), dtype=AS_TEXT)
+        return tables.parse(data, f"{place}: {name}")
 
     curve = table(CURVE)
     curve["chosen"] = curve.get("chosen", "")  # tables of early runs have no such column
+    if "series" not in curve:  # as 0.1.0 called it
+        curve = curve.rename(columns={"coder": "series"})
     # Series from elsewhere and other coders are no runs of ours to compare.
-    curve = curve[curve.coder.isin(COMPARED)].reset_index(drop=True)
-    if TESTED not in set(curve.coder):
+    curve = curve[curve.series.isin(COMPARED)].reset_index(drop=True)
+    if TESTED not in set(curve.series):
         raise UserError(f"{place}: {CURVE} has no point of the neural codec")
     names = list(dict.fromkeys(curve.point))
     scores = pd.concat([table(f"scores/{name}.csv") for name in names], ignore_index=True)
@@ -105,13 +106,13 @@ def joined(before: Results, after: Results) -> Results:
     points = set()
     for series in COMPARED:
         own, theirs = (
-            found.curve[found.curve.coder == series].drop(columns="chosen").reset_index(drop=True)
+            found.curve[found.curve.series == series].drop(columns="chosen").reset_index(drop=True)
             for found in (before, after)
         )
         if series == TESTED or not own.equals(theirs):
             points |= set(own.point)
     curve = renamed(before.curve, points)
-    curve["coder"] += f" ({before.name})"
+    curve["series"] += f" ({before.name})"
     return Results(
         after.name,
         pd.concat([after.curve, curve], ignore_index=True),
@@ -128,9 +129,8 @@ def compare(before: Results, after: Results, statistics: Statistics, seed: int) 
     bench = Bench(both.curve, both.scores, both.files, statistics, seed, anchor, TESTED)
     bd_rates = bench.bd_rates()
     kinds = page.kinds_of(both.curve)
-    sentence = verdict(
-        both.curve, bd_rates, kinds[0], tested=(TESTED, after.name), anchor=(anchor, before.name)
-    )
+    told = [row for row in bd_rates if (row.metric, row.kind) == (METRIC, kinds[0])]
+    sentence = saving(told[0], after.name, before.name) if told else ""
     return {
         "before": before.name,
         "after": after.name,
@@ -145,11 +145,11 @@ def table(compared: dict[str, Any]) -> str:
     """BD-rates in lines for a terminal."""
     rows = [
         {
-            "metric": row["metric"],
-            "kind": row["kind"],
-            "BD-rate %": None if row["percent"] is None else round(row["percent"], 2),
-            "interval": "" if row["low"] is None else f"{row['low']:.1f} to {row['high']:.1f}",
-            "reason": row["reason"],
+            "metric": row.metric,
+            "kind": row.kind,
+            "BD-rate %": None if row.percent is None else round(row.percent, 2),
+            "interval": "" if row.low is None else f"{row.low:.1f} to {row.high:.1f}",
+            "reason": row.reason,
         }
         for row in compared["bd_rate"]
     ]

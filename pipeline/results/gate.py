@@ -1,16 +1,16 @@
 """The gate: a run against a baseline, value by value."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from codec.errors import UserError
-from codec.files import write_text
+from pipeline.metrics import installed
 from pipeline.params import Check
+from pipeline.results import tables
+from pipeline.results.summary import Baseline, Measured, Reason, Summary, read_history, write
 
 ADVICE = "if this is meant, `rdcodec check --update --reason WHY` makes it the new baseline"
 ANCHOR = "opus"
@@ -59,40 +59,14 @@ class Finding:
         )
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A summary or a baseline."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; `dvc repro` makes it") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: not a JSON object; `dvc repro` makes it anew")
-    return found
-
-
-def read_baseline(path: Path) -> dict[str, Any]:
-    """A baseline; empty where none was made yet."""
-    found = read(path)
-    if found and not {"history", "points", "speed", "test"} <= set(found):
-        raise UserError(
-            f"{path}: not a baseline of this version; `rdcodec check --update --reason WHY` "
-            "writes a new one"
-        )
-    return found
-
-
 def read_speed(path: Path) -> dict[str, dict[str, float]]:
     """Speeds of speed.csv as ratios to Opus's in the same run, and peak memory in MB, by point.
 
     Ratios of one run hardly depend on the machine and what else it does; times do. Empty without a
     point of Opus.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; `dvc repro` makes it")
-    table = pd.read_csv(path).set_index("point")
-    anchors = table[table.coder == ANCHOR]
+    table = tables.read(path).set_index("point")
+    anchors = table[table.series == ANCHOR]
     if anchors.empty:
         return {}
     anchor = anchors.iloc[0]
@@ -102,52 +76,50 @@ def read_speed(path: Path) -> dict[str, dict[str, float]]:
             "decoding against Opus": float(row.decode_x / anchor.decode_x),
             "peak MB": float(row.peak_mb),
         }
-        for point, row in table[table.coder != ANCHOR].iterrows()
+        for point, row in table[table.series != ANCHOR].iterrows()
     }
 
 
-def not_comparable(summary: dict[str, Any], baseline: dict[str, Any]) -> str:
+def not_comparable(summary: Summary, baseline: Baseline | None) -> str:
     """Why the two cannot be compared; empty where they can.
 
     Other clips from the same settings are no reason: they are a regression.
     """
-    if not baseline:
+    if baseline is None:
         return "there is no baseline yet; `rdcodec check --update --reason WHY` makes this run one"
-    if baseline["test"]["corpus"] != summary["test"]["corpus"]:
+    if baseline.test.corpus != summary.test.corpus:
         return "the baseline was measured on another test corpus, so nothing was compared"
     return ""
 
 
 def compare(
-    summary: dict[str, Any],
+    summary: Summary,
     speed: dict[str, dict[str, float]],
-    baseline: dict[str, Any],
+    baseline: Baseline,
     tolerances: Check,
 ) -> list[Finding]:
     """Every compared value: clips, quality, coverage, rate, estimate gap, speed and memory."""
-    old, new = (found["test"] for found in (baseline, summary))
-    findings = [_less("the corpus", "all", "test clips", old["clips"], new["clips"], 0)]
-    if old["fingerprint"] != new["fingerprint"]:
+    old, new = baseline.test, summary.test
+    findings = [_less("the corpus", "all", "test clips", old.clips, new.clips, 0)]
+    if old.fingerprint != new.fingerprint:
         findings.append(Finding("the corpus", "all", "the same clips", 1, None, 0, None))
-    for point, before in baseline["points"].items():
-        after = summary["points"].get(point)
+    for point, before in baseline.points.items():
+        after = summary.points.get(point)
         if after is None:
             findings.append(Finding(point, "all", "the point", 1, None, 0, None))
         else:
             findings += _quality(point, before, after, tolerances)
             findings += _rates(point, before, after, tolerances)
-    for point, after in summary["points"].items():
-        gap = after["rates"]["all"]["estimate_gap_percent"]
+    for point, after in summary.points.items():
+        gap = after.rates["all"].estimate_gap_percent
         if gap is not None:
-            found = baseline["points"].get(point, {}).get("rates", {}).get("all", {})
+            known = baseline.points.get(point)
+            earlier = known.rates["all"].estimate_gap_percent if known else None
             limit = tolerances.estimate_gap_percent
-            findings.append(
-                Finding(point, "all", "estimate gap %", found.get("estimate_gap_percent"), gap,
-                        limit, abs(gap))
-            )  # fmt: skip
-    for point, before in baseline["speed"].items():
+            findings.append(Finding(point, "all", "estimate gap %", earlier, gap, limit, abs(gap)))
+    for point, times in baseline.speed.items():
         found = speed.get(point, {})
-        for what, value in before.items():
+        for what, value in times.items():
             if what == "peak MB":
                 room = value * tolerances.memory_percent / 100
                 findings.append(_more(point, "all", what, value, found.get(what), room))
@@ -157,25 +129,24 @@ def compare(
     return findings
 
 
-def _quality(
-    point: str, before: dict[str, Any], after: dict[str, Any], tolerances: Check
-) -> Iterable[Finding]:
-    for metric, kinds in before["metrics"].items():
+def _quality(point: str, before: Measured, after: Measured, tolerances: Check) -> Iterable[Finding]:
+    for name, kinds in before.metrics.items():
         for kind, old in kinds.items():
-            new = after["metrics"].get(metric, {}).get(kind, {"mean": None, "n_scored": None})
-            tolerance = tolerances.metrics.get(metric, 0.0)
-            yield _less(point, kind, metric, old["mean"], new["mean"], tolerance)
-            scored = f"{metric} scored clips"
-            yield _less(point, kind, scored, old["n_scored"], new["n_scored"], 0)
+            new = after.metrics.get(name, {}).get(kind)
+            mean, scored = (new.mean, new.n_scored) if new else (None, None)
+            metric = installed().get(name)  # none: an optional one, not here; its mean is gone
+            tolerance = tolerances.metrics.get(name, metric.tolerance if metric else 0.0)
+            judge = _less if metric is None or metric.higher_is_better else _more
+            yield judge(point, kind, name, old.mean, mean, tolerance)
+            yield _less(point, kind, f"{name} scored clips", old.n_scored, scored, 0)
 
 
-def _rates(
-    point: str, before: dict[str, Any], after: dict[str, Any], tolerances: Check
-) -> Iterable[Finding]:
-    for kind, old in before["rates"].items():
-        new = after["rates"].get(kind, {"file_kbps": None})["file_kbps"]
-        room = old["file_kbps"] * tolerances.rate_percent / 100
-        yield _more(point, kind, "file kbps", old["file_kbps"], new, room)
+def _rates(point: str, before: Measured, after: Measured, tolerances: Check) -> Iterable[Finding]:
+    for kind, old in before.rates.items():
+        new = after.rates.get(kind)
+        room = old.file_kbps * tolerances.rate_percent / 100
+        kbps = new.file_kbps if new else None
+        yield _more(point, kind, "file kbps", old.file_kbps, kbps, room)
 
 
 def _less(
@@ -187,10 +158,10 @@ def _less(
 
 
 def _more(
-    point: str, kind: str, what: str, before: float, after: float | None, tolerance: float
+    point: str, kind: str, what: str, before: float | None, after: float | None, tolerance: float
 ) -> Finding:
     """A finding for a value that should not rise."""
-    change = None if after is None else after - before
+    change = None if before is None or after is None else after - before
     return Finding(point, kind, what, before, after, tolerance, change)
 
 
@@ -258,7 +229,7 @@ def _rows(findings: list[Finding]) -> str:
 
 
 def update(
-    summary: dict[str, Any],
+    summary: Summary,
     speed: dict[str, dict[str, float]],
     path: Path,
     reason: str,
@@ -268,20 +239,20 @@ def update(
     """Make this run the baseline; why, when and on what stays in it, with all earlier reasons."""
     if not reason.strip():
         raise UserError("--update: say why with --reason; it is kept in the baseline")
-    history = read(path).get("history", []) if path.is_file() else []
-    kept = {
-        "history": [{"reason": reason.strip(), "revision": revision, "date": date}, *history],
-        "points": {
-            point: {name: facts[name] for name in ("metrics", "rates")}
-            for point, facts in summary["points"].items()
+    why = Reason(reason=reason.strip(), revision=revision, date=date)
+    kept = Baseline(
+        history=[why, *read_history(path)],
+        points={
+            point: Measured(metrics=facts.metrics, rates=facts.rates)
+            for point, facts in summary.points.items()
         },
-        "speed": {
+        speed={
             point: {what: round(value, 4) for what, value in found.items()}
             for point, found in speed.items()
         },
-        "test": summary["test"],
-    }
-    write_text(path, json.dumps(kept, indent=1, sort_keys=True) + "\n")
+        test=summary.test,
+    )
+    write(path, kept)
 
 
 def _show(value: float | None) -> str:

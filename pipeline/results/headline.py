@@ -1,103 +1,121 @@
-"""The result in words, computed from the curve."""
+"""The result in words: nothing that one metric alone, or half of a curve, would have to carry."""
 
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from pipeline.metrics import METRICS
+from pipeline.metrics import installed
+from pipeline.results.comparisons import is_opus
+from pipeline.results.summary import BdRate, Crossing
 
 METRIC = "visqol_audio"
-"""The one metric that scores every kind of clip."""
+"""The metric whose chart comes first."""
+NAMES = {"neural": "the neural codec", "rvq": "the neural codec with RVQ"}
+"""Our own series, and what to call them."""
+KINDS = {"all": "over all kinds", "speech": "on speech", "music": "on music",
+         "general": "on general sounds"}  # fmt: skip
 
 
-def headline(curve: pd.DataFrame, bd_rates: list[dict[str, object]]) -> list[str]:
-    """Where the neural codec stands against Opus at measured file rates, in some sentences.
+def headline(
+    curve: pd.DataFrame, bd_rates: Sequence[BdRate], crossings: Sequence[Crossing]
+) -> list[str]:
+    """Where the neural codec stands against Opus at its best, in some sentences.
 
-    First ``METRIC`` over all kinds; then, because one metric is not the whole truth, on which side
-    of Opus's curve the neural points lie by each metric that scores speech.
+    First over all kinds, then kind by kind: at which rates it is ahead and at which behind, by
+    every judge; then the bitrate that it saves, if two judges agree on its sign.
     """
-    kind = "all" if "all" in set(curve[curve.metric == METRIC].kind) else curve.kind.iloc[0]
-    neural, opus = _curves(_scored(curve, METRIC, kind))
-    if neural.empty or opus.empty:
+    tested = tested_series(curve)
+    if tested is None:
+        return ["This run has no point of the neural codec's own curves: it only shows the others."]
+    if not any(map(is_opus, curve.series)):
+        return ["This run has no point of Opus, so there is nothing to compare with."]
+    if not crossings:
         return ["No clip could be scored, so there is nothing to say about quality."]
-    said = [verdict(curve, bd_rates, kind), _nearest(neural, opus)]
-    return [*filter(None, said), *_speech(curve)]
+    kinds = [kind for kind in KINDS if any(row.kind == kind for row in crossings)]
+    return [sentence for kind in kinds for sentence in verdict(tested, kind, bd_rates, crossings)]
 
 
 def verdict(
-    curve: pd.DataFrame,
-    bd_rates: list[dict[str, object]],
-    kind: str,
-    metric: str = METRIC,
-    tested: tuple[str, str] = ("neural", "the neural codec"),
-    anchor: tuple[str, str] = ("opus", "Opus"),
-) -> str:
-    """What BD-rate says of a kind by a metric, with its interval; empty where there is none.
+    tested: str, kind: str, bd_rates: Sequence[BdRate], crossings: Sequence[Crossing]
+) -> list[str]:
+    """What the judges say of one kind: on which side of Opus's curve, and how much bitrate."""
+    judged = [row for row in crossings if row.kind == kind and row.side is not None]
+    if not judged:
+        return [f"{_upper(KINDS[kind])}, {NAMES[tested]} and Opus share no rate."]
+    sides = {row.side for row in judged}
+    parts = [f"by {installed()[row.metric].title} it is {_where(row)}" for row in judged]
+    if len(sides) == 1 and sides <= {"ahead", "behind"}:
+        titles = _listed([installed()[row.metric].title for row in judged])
+        parts = [f"{_where(judged[0])} by {titles}"]
+    said = f"{_upper(KINDS[kind])}, against Opus at equal bitrate, {NAMES[tested]}: "
+    said += "; ".join(parts) + "."
+    if len(sides) > 1:
+        said += " The judges disagree."
+    elif len(judged) == 1:
+        said += " That is one judge alone."
+    return [said, *_saved(kind, bd_rates)]
 
-    ``tested`` and ``anchor`` are a series of the curve and what to call it.
-    """
-    found = next((row for row in bd_rates if (row["metric"], row["kind"]) == (metric, kind)), {})
-    percent = found.get("percent")
-    if not isinstance(percent, float):
+
+def tested_series(curve: pd.DataFrame) -> str | None:
+    """The series that stands for our codec: the β sweep, or RVQ where there is no sweep."""
+    return next((series for series in NAMES if series in set(curve.series)), None)
+
+
+def saving(row: BdRate, tested: str, anchor: str) -> str:
+    """A BD-rate in a sentence, with its interval and the scores that it is averaged over."""
+    if row.percent is None:
         return ""
-    curves = _curves(_scored(curve, metric, kind), tested[0], anchor[0])
     return (
-        f"For the same {METRICS[metric].title} score, {tested[1]} needs {_changed(percent)} "
-        f"bitrate than {anchor[1]}{_between(found.get('low'), found.get('high'))}, on average over "
-        f"the scores that both reach, {_common(*curves)}."
+        f"For the same {installed()[row.metric].title} score, {tested} needs "
+        f"{_changed(row.percent)} bitrate than {anchor}{_between(row)}, on average over the scores "
+        f"that both reach{_scores(row)}."
     )
 
 
-def _scored(curve: pd.DataFrame, metric: str, kind: str) -> pd.DataFrame:
-    return curve[(curve.metric == metric) & (curve.kind == kind)].dropna(subset=["mean"])
+def _saved(kind: str, bd_rates: Sequence[BdRate]) -> list[str]:
+    known = [row for row in bd_rates if row.kind == kind and row.percent is not None]
+    signs = {row.percent is not None and row.percent < 0 for row in known}
+    if len(known) < 2 or len(signs) > 1:
+        return []
+    parts = [
+        f"{_changed(row.percent or 0.0)} by {installed()[row.metric].title}"
+        f"{_between(row)}{_scores(row)}"
+        for row in known
+    ]
+    return [f"For the same score it needs {_listed(parts)} bitrate than Opus."]
+
+
+def _where(row: Crossing) -> str:
+    """Ahead or behind, and at which rates."""
+    span = f"from {row.lowest:.1f} to {row.highest:.1f} kbps"
+    if row.side in ("ahead", "behind"):
+        return f"{row.side} at every rate {span}"
+    if row.side == "mixed":
+        return f"neither ahead nor behind {span}, where the curves cross more than once"
+    between = f" ({row.low:.1f} to {row.high:.1f})" if row.low is not None else ""
+    first, then = ("ahead", "behind") if row.side == "below" else ("behind", "ahead")
+    return f"{first} below {row.kbps:.1f} kbps{between} and {then} above"
+
+
+def _scores(row: BdRate) -> str:
+    if row.scores is None:
+        return ""
+    digits = installed()[row.metric].digits - 1
+    return f", {row.scores[0]:.{digits}f} to {row.scores[1]:.{digits}f}"
 
 
 def _changed(percent: float) -> str:
     return f"{abs(percent):.0f} % {'less' if percent < 0 else 'more'}"
 
 
-def _between(low: object, high: object) -> str:
+def _between(row: BdRate) -> str:
     """An interval of BD-rates in words, by rising size where both have one sign."""
-    if not (isinstance(low, float) and isinstance(high, float)):
+    if row.low is None or row.high is None:
         return ""
-    if (low < 0) == (high < 0):
-        small, large = sorted((abs(low), abs(high)))
+    if (row.low < 0) == (row.high < 0):
+        small, large = sorted((abs(row.low), abs(row.high)))
         return f" ({small:.0f} to {large:.0f} %)"
-    return f" (from {_changed(low)} to {_changed(high)})"
-
-
-def _curves(
-    rows: pd.DataFrame, tested: str = "neural", anchor: str = "opus"
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tested and the anchor's points of one metric and kind, by rising file rate."""
-    ordered = rows.sort_values("file_kbps")
-    return ordered[ordered.coder == tested], ordered[ordered.coder == anchor]
-
-
-def _common(neural: pd.DataFrame, opus: pd.DataFrame) -> str:
-    """The range of mean scores that two curves share."""
-    lowest = max(neural["mean"].min(), opus["mean"].min())
-    highest = min(neural["mean"].max(), opus["mean"].max())
-    return f"{lowest:.2f} to {highest:.2f}"
-
-
-def _speech(curve: pd.DataFrame) -> list[str]:
-    """At equal file rate, on speech: the metrics by which ours is ahead, behind, or both."""
-    verdicts: dict[str, list[str]] = {"ahead of": [], "behind": [], "partly ahead of": []}
-    for metric in METRICS.values():
-        neural, opus = _curves(_scored(curve, metric.name, "speech"))
-        if metric.kinds != ("speech",) or opus.empty:
-            continue
-        within = neural[neural.file_kbps.between(opus.file_kbps.min(), opus.file_kbps.max())]
-        if within.empty:
-            continue
-        ahead = within["mean"].to_numpy(float) > _at(opus, within.file_kbps.to_numpy(float))
-        verdict = "ahead of" if ahead.all() else "partly ahead of" if ahead.any() else "behind"
-        verdicts[verdict].append(metric.title)
-    parts = [f"{verdict} Opus by {_listed(names)}" for verdict, names in verdicts.items() if names]
-    return [f"On speech, at equal bitrate, it is {'; '.join(parts)}."] if parts else []
+    return f" (from {_changed(row.low)} to {_changed(row.high)})"
 
 
 def _listed(names: list[str]) -> str:
@@ -105,28 +123,5 @@ def _listed(names: list[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _at(curve: pd.DataFrame, kbps: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """Mean scores of a curve at other rates, interpolated over the logarithm of the rate."""
-    rates = np.log(curve.file_kbps.to_numpy(float))
-    return np.asarray(np.interp(np.log(kbps), rates, curve["mean"].to_numpy(float)))
-
-
-def _nearest(neural: pd.DataFrame, opus: pd.DataFrame) -> str:
-    """The neural point closest to Opus's lowest rate, beside Opus at that rate or at its lowest."""
-    lowest = opus.iloc[0]
-    point = neural.iloc[int(np.argmin(np.abs(np.log(neural.file_kbps / lowest.file_kbps))))]
-    said = (
-        f"At {point.file_kbps:.1f} kbps of file it scores {point['mean']:.2f}{_interval(point)}; "
-    )
-    if lowest.file_kbps <= point.file_kbps <= opus.file_kbps.max():
-        score = float(_at(opus, float(point.file_kbps)))
-        return said + f"Opus, interpolated at that rate, {score:.2f}."
-    return said + (
-        f"Opus scores {lowest['mean']:.2f}{_interval(lowest)} at its lowest, "
-        f"{lowest.file_kbps:.1f} kbps."
-    )
-
-
-def _interval(point: "pd.Series[Any]") -> str:
-    low, high = float(str(point.low)), float(str(point.high))
-    return "" if np.isnan(low) else f" ({low:.2f} to {high:.2f})"
+def _upper(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"

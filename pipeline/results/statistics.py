@@ -30,10 +30,10 @@ def bootstrap_mean(
     counts = np.bincount(member)
     drawn = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    return _interval(means, confidence, len(names))
+    return interval(means, confidence, len(names))
 
 
-def _interval(draws: ArrayLike, confidence: float, groups: int) -> tuple[float, float]:
+def interval(draws: ArrayLike, confidence: float, groups: int) -> tuple[float, float]:
     """Quantiles of bootstrap draws that hold the truth as often as they say.
 
     Plain percentiles are too narrow for small samples, as a normal quantile in place of Student's
@@ -68,13 +68,14 @@ def bd_rate(
     tested: Curve,
     min_overlap: float,
     names: tuple[str, str] = ("anchor", "tested"),
+    least: float = 0.0,
 ) -> Comparison:
     """Bjøntegaard differences of ``tested`` against ``anchor``; negative rate: it needs less.
 
     Refused, with a reason that calls the curves by ``names``, where a curve has under four points,
     where its quality does not rise with its rate, or where less than ``min_overlap`` of the
-    quality ranges is common. Source: Bjøntegaard, VCEG-M33, 2001; Akima interpolation as in
-    Herglotz et al., "The Bjøntegaard bible", 2023.
+    quality ranges, or than ``least`` in the quality's own unit, is common. Source: Bjøntegaard,
+    VCEG-M33, 2001; Akima interpolation as in Herglotz et al., "The Bjøntegaard bible", 2023.
     """
     curves = []
     for name, (rate, quality) in zip(names, (anchor, tested), strict=True):
@@ -91,6 +92,10 @@ def bd_rate(
     overlap = max(0.0, float(common / smaller))
     if overlap < min_overlap or overlap == 0:
         return _refused(f"only {overlap:.0%} of the quality ranges overlap", overlap)
+    if common < least:
+        return _refused(
+            f"the curves share a range of {common:.3g}, too little: {least:.3g} are needed", overlap
+        )
     options: dict[str, Any] = {"method": "akima", "require_matching_points": False}
     with warnings.catch_warnings():
         # The package warns by a measure of overlap of its own; ours was checked above.
@@ -154,7 +159,7 @@ def bootstrap_bd_rate(
     ]
     if len(found) < 0.95 * resamples:
         return None
-    return _interval(found, confidence, len(names))
+    return interval(found, confidence, len(names))
 
 
 @dataclass(frozen=True)

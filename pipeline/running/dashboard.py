@@ -42,15 +42,10 @@ from prefect.utilities.engine import emit_task_run_state_change_event
 
 from codec.errors import UserError
 from pipeline.git import git
+from pipeline.layout import CURVE, PAGE, SUMMARY
 from pipeline.process import lives
 
 FLOW = "rdcodec"
-SUMMARY, CURVE, PAGE = (
-    Path("reports/summary.json"),
-    Path("reports/rd.csv"),
-    Path("reports/index.html"),
-)
-TRAINING = "training.csv"
 SETTLE_SECONDS = 60.0
 LIVE = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 PAGE_SIZE = 200
@@ -225,12 +220,11 @@ def publish(up_to_date: Callable[[Path], bool]) -> None:
     ``up_to_date`` says so of an out of dvc.yaml.
     """
     if up_to_date(SUMMARY) and up_to_date(CURVE):
-        import pandas as pd
+        from pipeline.results import summary, tables
+        from pipeline.results.curve import table
 
-        from pipeline.stages.aggregate import table
-
-        rows = json.loads(table(pd.read_csv(CURVE)).to_json(orient="records"))
-        headline = " ".join(json.loads(SUMMARY.read_text(encoding="utf-8"))["headline"])
+        rows = json.loads(table(tables.read(CURVE)).to_json(orient="records"))
+        headline = " ".join(summary.read(SUMMARY).headline)
         create_markdown_artifact(key="headline", markdown=headline)
         create_table_artifact(key="curve", table=rows, description=headline)
     if up_to_date(PAGE):
@@ -245,11 +239,11 @@ def publish(up_to_date: Callable[[Path], bool]) -> None:
 @server.optional()
 def publish_losses(curves: list[Path]) -> None:
     """The last training and validation losses of each of these training curves."""
-    import pandas as pd
+    from pipeline.results import tables
 
     rows: list[dict[str, Any]] = []
     for path in curves:
-        curve = pd.read_csv(path)
+        curve = tables.read(path)
         for split, part in curve.groupby("split", sort=False):
             last = part.iloc[-1].dropna()
             numbers = {

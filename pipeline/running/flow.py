@@ -10,6 +10,7 @@ import signal
 from pathlib import Path
 from typing import Annotated, Any
 
+from pipeline import layout
 from pipeline import params as settings
 from pipeline.running import dashboard, graph, lock, server  # before Prefect, which it sets up
 
@@ -120,7 +121,7 @@ def _watched(run: Run) -> Any:
     """The work of a task: a stage, and its losses if it was a training."""
 
     def work(stage: Stage) -> State[Any]:
-        state = run.stage(stage)
+        state = run.perform(stage)
         if stage.name in run.changed:
             dashboard.publish_losses(_trainings([stage]))
         return state
@@ -131,7 +132,7 @@ def _watched(run: Run) -> Any:
 def _trainings(stages: list[Stage]) -> list[Path]:
     """The curves that trainings among these stages have written."""
     outs = [Path(out) for stage in stages for out in stage.outs]
-    return [out for out in outs if out.name == dashboard.TRAINING and out.is_file()]
+    return [out for out in outs if out.name == layout.TRAINING and out.is_file()]
 
 
 def _publish(chosen: list[Stage], states: dict[str, State[Any]]) -> None:

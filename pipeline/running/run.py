@@ -23,7 +23,7 @@ from prefect.states import Completed, Crashed, Failed, Pending, Running
 from codec.process import die_with_parent
 from pipeline.running.graph import Stage
 from pipeline.running.resources import Machine
-from pipeline.stage import counted
+from pipeline.stage import FORCED, counted
 
 CACHED, RESTORED, TIMED_OUT, WAITING = "Cached", "Restored", "TimedOut", "Waiting"
 KILL_SECONDS = 5.0
@@ -56,7 +56,7 @@ class Run:
     """The share of its work that a stage has counted, from 0 to 1."""
     stopping: bool = False
 
-    def stage(self, stage: Stage) -> State[Any]:
+    def perform(self, stage: Stage) -> State[Any]:
         """Run one stage through DVC, or say that nothing changed."""
         forced = stage.name in self.forced
         if not (forced or stage.changes) and self.changed.isdisjoint(stage.needs):
@@ -73,6 +73,8 @@ class Run:
                 return Crashed(message=f"{stage.name}: the run was stopped")
             if waited.is_set():
                 dashboard.show(Running())
+            if forced:  # DVC's --force says nothing to the stage, which keeps scores of its own
+                variables = {**variables, FORCED: "1"}
             ended = self._repro(stage, forced, environment() | variables)
         if self.stopping and ended.status:
             return Crashed(message=f"{stage.name}: stopped with the run")

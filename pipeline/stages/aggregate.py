@@ -6,50 +6,34 @@ summary.json has the same as a tree, with BD-rates against Opus; `check` and DVC
 
 import hashlib
 import json
-from collections.abc import Hashable
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from codec.errors import UserError
-from codec.files import write_text
-from pipeline import params
-from pipeline.coders.bench import table_path
-from pipeline.corpora.manifest import AS_TEXT, FILE_NAME, KINDS
-from pipeline.metrics import METRICS
+from pipeline import layout, params
+from pipeline.corpora.manifest import FILE_NAME, KINDS
+from pipeline.layout import CURVE, SUMMARY, TEST
 from pipeline.params import Params, Statistics
-from pipeline.results import comparisons
-from pipeline.results.headline import headline, verdict
+from pipeline.results import comparisons, summary, tables
+from pipeline.results.curve import ALL, table
+from pipeline.results.headline import headline, tested_series, verdict
 from pipeline.results.statistics import bootstrap_mean
-from pipeline.stage import log, run
-from pipeline.stages.prepare import TEST
-from pipeline.stages.score import SCORES
-
-REPORTS = Path("reports")
-CURVE, SUMMARY = REPORTS / "rd.csv", REPORTS / "summary.json"
-ALL = "all"
+from pipeline.stage import enter, log
 
 
 def main() -> None:
     settings = params.load()
-    series = settings.points()
+    series = settings.series()
     points = list(series)
-    external = [f"external-{name}" for name in settings.external]
+    external = [layout.external(name) for name in settings.external]
     files = pd.concat(
-        [pd.read_csv(table_path(point), dtype=AS_TEXT).assign(point=point) for point in points]
-        + [pd.read_csv(table_path(name), dtype=AS_TEXT) for name in external],
+        [tables.read(layout.files_table(point)).assign(point=point) for point in points]
+        + [tables.read(layout.files_table(name)) for name in external],
         ignore_index=True,
     )
-    scores = pd.concat(
-        [pd.read_csv(SCORES / f"{name}.csv", keep_default_na=False, na_values={"value": [""]},
-                     dtype=AS_TEXT)
-         for name in [*points, *external]],
-        ignore_index=True,
-    )  # fmt: skip
+    scores = tables.read_all(layout.scores_table(name) for name in [*points, *external])
     for name in settings.external:
-        theirs = set(pd.read_csv(table_path(f"external-{name}"), dtype=AS_TEXT).point)
+        theirs = set(tables.read(layout.files_table(layout.external(name))).point)
         if taken := theirs & set(series):
             raise UserError(f"external.{name}: point {sorted(taken)[0]} is there already")
         series |= dict.fromkeys(sorted(theirs), name)
@@ -61,7 +45,7 @@ def main() -> None:
         if len(found := _of_kind(files[files.point == point], kind))
     ])  # fmt: skip
     curve = pd.DataFrame([
-        {"point": point, "coder": series[point], "metric": metric, "kind": kind}
+        {"point": point, "series": series[point], "metric": metric, "kind": kind}
         | quality_of(_of_kind(group, kind), settings.statistics, settings.seed)
         for point in points
         for metric, group in scores[scores.point == point].groupby("metric", sort=False)
@@ -69,41 +53,71 @@ def main() -> None:
         # A metric of one kind needs no row for all kinds.
         if kind != ALL or group.kind.nunique() > 1
     ]).merge(rates, on=["point", "kind"])  # fmt: skip
-    write_text(CURVE, curve.to_csv(index=False, float_format="%.6g"))
-    bench = comparisons.Bench(curve, scores, files, settings.statistics, settings.seed)
+    tables.write(CURVE, curve, "%.6g")
+    bench = comparisons.Bench(
+        curve, scores, files, settings.statistics, settings.seed,
+        tested=tested_series(curve) or "neural",
+    )  # fmt: skip
     bd_rates = bench.bd_rates()
-    sentences = headline(curve, bd_rates)
-    summary = {
-        "headline": sentences,
-        "verdicts": {kind: verdict(curve, bd_rates, kind) for kind in kinds_of(files)},
-        "points": {
-            point: {
-                "about": json.loads(files[files.point == point].about.iloc[0]),
-                "series": series[point],
-                "delay_ms": delay_of(files[files.point == point]),
-                "chosen": chosen_of(files[files.point == point]),
-                "compression": compression_of(files[files.point == point]),
-                "rates": _tree(rates[rates.point == point]),
-                "metrics": {
-                    metric: _tree(rows)
-                    for metric, rows in curve[curve.point == point].groupby("metric", sort=False)
-                },
-            }
-            for point in points
-        },
-        "bd_rate": bd_rates,
-        "paired": bench.paired_tests(),
-        "ablations": ablations(settings),
-        "unscored": unscored(scores),
-        "test": {
-            "clips": int(files[files.point == points[0]].shape[0]),
-            "seconds": round(float(files[files.point == points[0]].seconds.sum()), 3),
-            "fingerprint": fingerprint(),
-            "corpus": corpus(settings),
-        },
-    }
-    write_text(SUMMARY, json.dumps(summary, indent=1, sort_keys=True) + "\n")
+    crossings = bench.crossings()
+    sentences = headline(curve, bd_rates, crossings)
+    first = files[files.point == points[0]]
+    summary.write(
+        SUMMARY,
+        summary.Summary(
+            headline=sentences,
+            verdicts={
+                kind: " ".join(verdict(bench.tested, kind, bd_rates, crossings))
+                for kind in kinds_of(files)
+            },
+            points={
+                point: point_of(
+                    series[point],
+                    files[files.point == point],
+                    rates[rates.point == point],
+                    curve[curve.point == point],
+                )
+                for point in points
+            },
+            bd_rate=bd_rates,
+            crossings=crossings,
+            paired=bench.paired_tests(),
+            ablations=ablations(settings),
+            unscored=unscored(scores),
+            test=summary.Tested(
+                clips=len(first),
+                seconds=round(float(first.seconds.sum()), 3),
+                fingerprint=fingerprint(),
+                corpus=corpus(settings),
+            ),
+        ),
+    )
     log.info("%s\n%s", table(curve).to_string(index=False), " ".join(sentences))
+
+
+def point_of(
+    series: str, files: pd.DataFrame, rates: pd.DataFrame, curve: pd.DataFrame
+) -> summary.Point:
+    """A point's part of the summary, from its own rows of each table."""
+    return summary.Point(
+        about=json.loads(files.about.iloc[0]),
+        series=series,
+        delay_ms=delay_of(files),
+        chosen=chosen_of(files),
+        compression=compression_of(files),
+        rates={
+            kind: summary.Rate.model_validate(numbers) for kind, numbers in _numbers(rates).items()
+        },
+        metrics={
+            str(metric): {
+                kind: summary.Score.model_validate(numbers)
+                for kind, numbers in _numbers(rows).items()
+            }
+            for metric, rows in curve.drop(columns=list(summary.Rate.model_fields)).groupby(
+                "metric", sort=False
+            )
+        },
+    )
 
 
 def kinds_of(files: pd.DataFrame) -> list[str]:
@@ -172,30 +186,31 @@ def quality_of(scores: pd.DataFrame, settings: Statistics, seed: int) -> dict[st
     return {**found, "n_scored": len(scored), "n_total": len(scores)}
 
 
-def ablations(settings: Params) -> list[dict[str, object]]:
+def ablations(settings: Params) -> list[summary.Ablation]:
     """Which points differ from which others in what, for the tables that compare them."""
     return [
-        {
-            "point": f"neural-{name}",
-            "of": f"neural-{model.ablates}",
-            "change": {"loss": model.loss, "adversarial": model.adversarial},
-        }
+        summary.Ablation(
+            point=f"neural-{name}",
+            of=f"neural-{model.ablates}",
+            change={"loss": model.loss, "adversarial": model.adversarial},
+        )
         for name, model in settings.models.items()
         if model.ablates is not None
     ]
 
 
-def unscored(scores: pd.DataFrame) -> list[dict[Hashable, object]]:
+def unscored(scores: pd.DataFrame) -> list[summary.Unscored]:
     """Every clip without a score: point, clip, metric and reason."""
     missing = scores[scores.value.isna()].sort_values(["point", "clip", "metric"])
-    return missing[["point", "clip", "metric", "reason"]].to_dict("records")
+    columns = list(summary.Unscored.model_fields)
+    return [summary.Unscored.model_validate(row) for row in missing[columns].to_dict("records")]
 
 
 def corpus(settings: Params) -> dict[str, object]:
     """The settings that the test clips come from."""
     chosen = settings.corpus
     facts: dict[str, object] = {"source": chosen.source, "test": chosen.test, "mono": chosen.mono}
-    if chosen.source == "folder":
+    if chosen.source != "synthetic":
         return facts | {"longest_test_seconds": chosen.longest_test_seconds}
     made = chosen.synthetic
     return facts | {"seed": settings.seed, "clips": made.test_clips, "seconds": made.test_seconds}
@@ -203,46 +218,24 @@ def corpus(settings: Params) -> dict[str, object]:
 
 def fingerprint() -> str:
     """Names the test corpus: baselines of another corpus are not to be compared with."""
-    table = pd.read_csv(TEST / FILE_NAME, keep_default_na=False)
+    table = tables.read(TEST / FILE_NAME)
     # Not the origin: the same clips in another folder are the same corpus.
     return hashlib.sha256(table.drop(columns="origin").to_csv(index=False).encode()).hexdigest()[
         :16
     ]
 
 
-def table(curve: pd.DataFrame) -> pd.DataFrame:
-    """One row per point with its file rate and the mean of each metric over its widest kind."""
-    rows = []
-    for point, group in curve.groupby("point", sort=False):
-        row: dict[str, object] = {"point": point}
-        for metric in METRICS:
-            found = group[group.metric == metric]
-            if len(found):
-                widest = found.iloc[-1]
-                row["file kbps"] = row.get("file kbps")
-                row[metric] = None if widest["mean"] is None else round(float(widest["mean"]), 3)
-                if widest.kind == ALL or row["file kbps"] is None:
-                    row["file kbps"] = round(float(widest.file_kbps), 2)
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _tree(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Rows as kind to numbers, rounded, with missing ones as null."""
-    drop = {"point", "coder", "metric", "kind", "chosen"}
-    rate_columns = {"file_kbps", "payload_kbps", "estimated_kbps", "estimate_gap_percent"}
-    if "metric" in rows:
-        drop |= rate_columns
+def _numbers(rows: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    """The numbers of each kind's row, rounded, missing ones as None."""
     return {
         row["kind"]: {
-            str(key): (None if value is None or (isinstance(value, float) and np.isnan(value))
-                  else round(float(value), 6) if isinstance(value, float) else int(value))
-            for key, value in row.items()
-            if key not in drop
+            str(name): None if pd.isna(value) else round(value, 6)
+            for name, value in row.items()
+            if name not in tables.TEXT
         }
         for row in rows.to_dict("records")
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

@@ -1,12 +1,15 @@
-"""code: the test clips through one entry of `coders` in params.yaml, to files and back."""
+"""code: the test clips through one of `points` in params.yaml, to files and back.
+
+Writes coded/<point>/, decoded/<point>/ and coded/<point>.csv.
+"""
 
 import torch
 
 from pipeline import params
 from pipeline.coders import build
 from pipeline.coders.bench import code_clips
-from pipeline.stage import run
-from pipeline.stages.prepare import TEST
+from pipeline.layout import TEST
+from pipeline.stage import enter
 
 
 def main(point: str) -> None:
@@ -15,4 +18,4 @@ def main(point: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

@@ -11,14 +11,13 @@ from pathlib import Path
 import pandas as pd
 
 from codec.errors import UserError
-from codec.files import write_text
-from pipeline import params
-from pipeline.coders.bench import table_path
+from pipeline import layout, params
 from pipeline.corpora import manifest
-from pipeline.metrics import METRICS
-from pipeline.stage import log, run
-from pipeline.stages.prepare import TEST
-from pipeline.stages.score import COLUMNS, SCORES
+from pipeline.layout import TEST
+from pipeline.metrics import installed
+from pipeline.metrics.scoring import COLUMNS
+from pipeline.results import tables
+from pipeline.stage import enter, log
 
 
 def main(name: str) -> None:
@@ -48,7 +47,7 @@ def main(name: str) -> None:
              "pcm_bytes": 2 * clip.channels * clip.seconds * clip.sample_rate,
              "about": json.dumps({"from": path.name}), "details": "{}"}
         )  # fmt: skip
-        for metric in METRICS.values():
+        for metric in installed().values():
             if clip.kind in metric.kinds and metric.name in table:
                 value = row[metric.name]
                 scores.append(
@@ -56,25 +55,22 @@ def main(name: str) -> None:
                      "reason": "" if pd.notna(value) else "not given",
                      "provenance": f"from {path.name}"}
                 )  # fmt: skip
-    write_text(table_path(f"external-{name}"), pd.DataFrame(coded).to_csv(index=False))
-    write_text(
-        SCORES / f"external-{name}.csv", pd.DataFrame(scores, columns=COLUMNS).to_csv(index=False)
-    )
+    own = layout.external(name)
+    tables.write(layout.files_table(own), pd.DataFrame(coded))
+    tables.write(layout.scores_table(own), pd.DataFrame(scores, columns=COLUMNS))
 
 
 def read(path: Path) -> pd.DataFrame:
     """The table; UserError where it is none, or lacks a column."""
-    try:
-        table = pd.read_csv(path, dtype=manifest.AS_TEXT)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as a table: {error}") from error
-    for column in ("point", "clip", "payload_kbps"):
+    needed = ("point", "clip", "payload_kbps")
+    table = tables.read(path, {*needed, *installed()})
+    for column in needed:
         if column not in table:
             raise UserError(f"{path}: has no column `{column}`")
-    if not set(table) & set(METRICS):
-        raise UserError(f"{path}: has no column of a metric; those are {', '.join(METRICS)}")
+    if not set(table) & set(installed()):
+        raise UserError(f"{path}: has no column of a metric; those are {', '.join(installed())}")
     return table
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

@@ -8,11 +8,10 @@ import pandas as pd
 import torch
 
 from codec import checkpoint
-from codec.files import write_text
-from pipeline import params
-from pipeline.stage import cores, log, run
-from pipeline.stages.prepare import TRAIN, VALID
-from pipeline.stages.train import MODELS, trained
+from pipeline import layout, params
+from pipeline.layout import TRAIN, VALID
+from pipeline.results import tables
+from pipeline.stage import cores, enter, log
 from pipeline.training import entropy
 
 
@@ -20,7 +19,7 @@ def main(name: str) -> None:
     settings = params.load()
     torch.set_num_threads(settings.optimizer.threads or cores())
     torch.manual_seed(settings.seed)
-    codec = checkpoint.load(trained(name, settings.optimizer))
+    codec = checkpoint.load(layout.weights(name, settings.optimizer.keep))
     # What is judged is what can be released: weights that fit into 16 bits.
     codec.round_weights()
     fitting = entropy.draw_symbols(codec, TRAIN, settings.entropy.seconds, settings.seed)
@@ -40,9 +39,9 @@ def main(name: str) -> None:
     codec.freeze()
     log.info("%s: validation %.3f kbps before, %.3f kbps after", name, before, after)
     table = pd.DataFrame([{"model": name, "before_kbps": before, "after_kbps": after}])
-    write_text(MODELS / name / "entropy.csv", table.to_csv(index=False, float_format="%.6g"))
-    checkpoint.save(codec, MODELS / name / checkpoint.FILE_NAME, half=True)
+    tables.write(layout.model_table(name, "entropy"), table, "%.6g")
+    checkpoint.save(codec, layout.model_file(name), half=True)
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

@@ -5,36 +5,26 @@ The page, its listening test and their assets open from a disk, a mail or a serv
 
 import pandas as pd
 
-from pipeline import params
-from pipeline.coders.bench import table_path
+from pipeline import layout, params
 from pipeline.corpora import manifest
-from pipeline.corpora.manifest import AS_TEXT
+from pipeline.layout import CURVE, PAGE, REPORTS, SPEED, SUMMARY, TEST
 from pipeline.params import BASE
 from pipeline.report import listen, page
-from pipeline.results import gate as check
+from pipeline.results import tables
 from pipeline.results.claims import claims
-from pipeline.stage import log, run
-from pipeline.stages.aggregate import CURVE, REPORTS, SUMMARY
-from pipeline.stages.prepare import TEST
-from pipeline.stages.score import SCORES
-from pipeline.stages.speed import SPEED
-from pipeline.stages.train import MODELS
-
-PAGE = REPORTS / "index.html"
+from pipeline.results.summary import read
+from pipeline.stage import enter, log
 
 
 def main() -> None:
     settings = params.load()
-    series = settings.points()
+    series = settings.series()
     models = [BASE, *settings.models]
-    tables = {
-        name: pd.concat(
-            [pd.read_csv(MODELS / model / f"{name}.csv") for model in models[1:]],
-            ignore_index=True,
-        )
+    inside = {
+        name: tables.read_all(layout.model_table(model, name) for model in settings.models)
         for name in ("entropy", "entropy_coders", "codes", "histogram")
     }
-    summary, curve = check.read(SUMMARY), pd.read_csv(CURVE)
+    summary, curve = read(SUMMARY), tables.read(CURVE)
     sweep = sorted(
         (name for name in settings.models if series[f"neural-{name}"] == "neural"),
         key=lambda name: settings.models[name].beta,
@@ -45,23 +35,19 @@ def main() -> None:
             summary=summary,
             curve=curve,
             files=pd.concat(
-                [pd.read_csv(table_path(point), dtype=AS_TEXT).assign(point=point)
-                 for point in series],
+                [tables.read(layout.files_table(point)).assign(point=point) for point in series],
                 ignore_index=True,
             ),
-            scores=pd.concat(
-                [pd.read_csv(SCORES / f"{point}.csv", dtype=AS_TEXT) for point in series],
-                ignore_index=True,
-            ),
+            scores=tables.read_all(layout.scores_table(point) for point in series),
             clips=manifest.read(TEST),
             split=TEST,
             pairs=listen.pairs(curve, settings.report.pairs),
             training={
-                model: pd.read_csv(MODELS / model / "training.csv") for model in models
+                model: tables.read(layout.model_table(model, "training")) for model in models
             },
-            models=tables,
-            speed=pd.read_csv(SPEED),
-            claims=claims(summary, tables["codes"], sweep),
+            models=inside,
+            speed=tables.read(SPEED),
+            claims=claims(summary, inside["codes"], sweep),
             params_text=params.FILE.read_text(encoding="utf-8"),
         ),
     )  # fmt: skip
@@ -70,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

@@ -5,20 +5,14 @@ a value or the reason why there is none, and with provenance. First the metrics 
 themselves: a bench whose metric is not itself has no scores.
 """
 
-from pathlib import Path
-
 import pandas as pd
 
-from codec.files import write_text
-from pipeline import params
-from pipeline.coders.bench import decoded_path
+from pipeline import layout, params
 from pipeline.corpora import manifest
+from pipeline.layout import TEST
 from pipeline.metrics import scoring, selftest
-from pipeline.stage import progress, run
-from pipeline.stages.prepare import TEST
-
-SCORES = Path("scores")
-COLUMNS = ["point", "clip", "kind", "source", "metric", "value", "reason", "provenance"]
+from pipeline.results import tables
+from pipeline.stage import enter, forced, progress
 
 
 def main(point: str) -> None:
@@ -26,10 +20,12 @@ def main(point: str) -> None:
     selftest.check()
     clips = {clip.name: clip for clip in manifest.read(TEST)}
     pairs = [
-        scoring.Pair(name, clip.kind, str(TEST / clip.file), str(decoded_path(point, clip)))
+        scoring.Pair(
+            name, clip.kind, str(TEST / clip.file), str(layout.decoded_file(point, clip.name))
+        )
         for name, clip in clips.items()
     ]
-    scored = scoring.score(pairs, settings)
+    scored = scoring.score(pairs, settings, again=forced())
     rows = [
         {
             "point": point,
@@ -41,9 +37,9 @@ def main(point: str) -> None:
         for name, found in progress(scored, len(pairs), point)
         for row in found
     ]
-    table = pd.DataFrame(rows, columns=COLUMNS).sort_values(["clip", "metric"])
-    write_text(SCORES / f"{point}.csv", table.to_csv(index=False, float_format="%.6f"))
+    table = pd.DataFrame(rows, columns=scoring.COLUMNS).sort_values(["clip", "metric"])
+    tables.write(layout.scores_table(point), table, "%.6f")
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

@@ -9,6 +9,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,36 +18,51 @@ import numpy as np
 import pandas as pd
 
 from codec import audio
+from codec.errors import UserError
 from codec.files import write_text
 from pipeline import params
 from pipeline.coders import build
 from pipeline.corpora import manifest
-from pipeline.stage import log, progress, run
-from pipeline.stages.prepare import TEST
+from pipeline.layout import SPEED, TEST
+from pipeline.results import tables
+from pipeline.stage import enter, log, progress
 
-SPEED = Path("reports/speed.csv")
 ONE_CORE = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
 
 
-def main(point: str | None = None) -> None:
+def main(point: str | None = None, answer: str | None = None) -> None:
     settings = params.load()
-    if point is not None:
-        print(json.dumps(measure(settings, point)))
+    if point is not None and answer is not None:
+        write_text(answer, json.dumps(measure(settings, point)))
         return
     series: dict[str, list[str]] = {}
-    for name, title in settings.points().items():
+    for name, title in settings.series().items():
         series.setdefault(title, []).append(name)
     chosen = [points[len(points) // 2] for title, points in series.items() if title != "ablation"]
     rows = []
     for name in progress(chosen, len(chosen), "speed"):
-        command = [sys.executable, "-m", "pipeline.stages.speed", name]
-        done = subprocess.run(
-            command, env={**os.environ, **ONE_CORE}, check=True, stdout=subprocess.PIPE, text=True
-        )
-        rows.append({"point": name, "coder": settings.points()[name], **json.loads(done.stdout)})
+        rows.append({"point": name, "series": settings.series()[name], **in_its_own(name)})
     table = pd.DataFrame(rows)
-    write_text(SPEED, table.to_csv(index=False, float_format="%.4g"))
+    tables.write(SPEED, table, "%.4g")
     log.info("%s", table.to_string(index=False))
+
+
+def in_its_own(point: str) -> dict[str, float]:
+    """What ``measure`` finds in a process of its own; UserError where that one fails.
+
+    It answers by a file: its output is the log's, and what coders and libraries print there.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        command = [sys.executable, "-m", "pipeline.stages.speed", point, str(answer)]
+        done = subprocess.run(command, env={**os.environ, **ONE_CORE}, check=False)
+        if done.returncode:
+            raise UserError(
+                f"speed: {point} failed with exit status {done.returncode}; what it said of it "
+                "stands above"
+            )
+        found: dict[str, float] = json.loads(answer.read_text(encoding="utf-8"))
+        return found
 
 
 def measure(settings: params.Params, point: str) -> dict[str, float]:
@@ -98,4 +114,4 @@ def _median(work: Callable[[], object], rounds: int) -> float:
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

@@ -12,26 +12,25 @@ from numpy.typing import NDArray
 
 from codec import checkpoint
 from codec.coding.tables import FrozenTables
-from codec.files import write_text
 from codec.model import AudioCodec
-from pipeline import params
+from pipeline import layout, params
 from pipeline.coders import entropy_coders
-from pipeline.coders.bench import CODED
 from pipeline.corpora import manifest
-from pipeline.stage import cores, log, run
-from pipeline.stages.prepare import TEST, TRAIN
-from pipeline.stages.train import MODELS
+from pipeline.layout import TEST, TRAIN
+from pipeline.params.points import own
+from pipeline.results import tables
+from pipeline.stage import cores, enter, log
 from pipeline.training import entropy
 
 
 def main(name: str) -> None:
     settings = params.load()
     torch.set_num_threads(cores())
-    codec = checkpoint.load(MODELS / name / checkpoint.FILE_NAME)
+    codec = checkpoint.load(layout.model_file(name))
     training = entropy.draw_symbols(codec, TRAIN, settings.entropy.seconds, settings.seed)
-    clips = coded_symbols(codec, f"neural-{name}")
+    clips = coded_symbols(codec, own(name))
     size = codec.config.codebook_size if codec.layered else None
-    coders = entropy_coders.compare(training, clips, codec.frozen_tables(), size)
+    coders = entropy_coders.measure(training, clips, codec.frozen_tables(), size)
     seconds = sum(clip.shape[1] for clip in clips) / codec.config.frame_rate
     coders.insert(0, "model", name)
     coders["kbps"] = coders.bits / seconds / 1000
@@ -41,12 +40,8 @@ def main(name: str) -> None:
     codes["of"] = size
     counts = histogram(symbols)
     counts.insert(0, "model", name)
-    for table, file in (
-        (coders, "entropy_coders.csv"),
-        (codes, "codes.csv"),
-        (counts, "histogram.csv"),
-    ):
-        write_text(MODELS / name / file, table.to_csv(index=False, float_format="%.6g"))
+    for table, what in ((coders, "entropy_coders"), (codes, "codes"), (counts, "histogram")):
+        tables.write(layout.model_table(name, what), table, "%.6g")
     log.info("%s:\n%s", name, coders.to_string(index=False))
 
 
@@ -54,16 +49,16 @@ def coded_symbols(codec: AudioCodec, point: str) -> list[NDArray[np.int32]]:
     """(rows, frames) symbols of each coded clip and group of audio channels."""
     found: list[NDArray[np.int32]] = []
     for clip in manifest.read(TEST):
-        with (CODED / point / f"{clip.name}.rdc").open("rb") as file:
+        with layout.coded_file(point, clip.name, ".rdc").open("rb") as file:
             found.extend(codec.read_symbols(file)[1])
     return found
 
 
-def describe(symbols: NDArray[np.int32], tables: FrozenTables) -> pd.DataFrame:
+def describe(symbols: NDArray[np.int32], frozen: FrozenTables) -> pd.DataFrame:
     """A row per row of (rows, frames) symbols.
 
     ``entropy`` is that of the symbols' own histogram, in bits; ``bits_per_symbol`` what they cost
-    with the tables; ``in_use`` how many different ones there are.
+    with the frozen tables; ``in_use`` how many different ones there are.
     """
     rows = []
     for index, row in enumerate(symbols):
@@ -73,7 +68,7 @@ def describe(symbols: NDArray[np.int32], tables: FrozenTables) -> pd.DataFrame:
             {
                 "row": index,
                 "entropy": float(-(share * np.log2(share)).sum()),
-                "bits_per_symbol": tables.select([index]).bits(row[None]) / len(row),
+                "bits_per_symbol": frozen.select([index]).bits(row[None]) / len(row),
                 "in_use": len(values),
                 "lowest": int(values[0]),
                 "highest": int(values[-1]),
@@ -92,4 +87,4 @@ def histogram(symbols: NDArray[np.int32]) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

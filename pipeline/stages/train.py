@@ -24,23 +24,17 @@ from codec.config import CodecConfig
 from codec.errors import UserError
 from codec.files import replacing, write_text
 from codec.model import AudioCodec, weights_hash
-from pipeline import params
+from pipeline import layout, params
 from pipeline.corpora import manifest
+from pipeline.layout import TRAIN, VALID
 from pipeline.params import BASE, Adversarial, Listen, Model, Optimizer, Pretrain
-from pipeline.stage import cores, log, run
-from pipeline.stages.prepare import TRAIN, VALID
+from pipeline.results import tables
+from pipeline.stage import cores, enter, log
 from pipeline.training import loop, resume, watch
-from pipeline.training.data import Segments
+from pipeline.training.data import Segments, recordings
 from pipeline.training.objective import Adversary, Objective
 
-MODELS = Path("models")
-LAST = "last.safetensors"
 SCRATCH = "scratch"
-
-
-def trained(name: str, settings: Optimizer) -> Path:
-    """The weights that later stages go on with: the last or the best ones, as params say."""
-    return MODELS / name / (LAST if settings.keep == "last" else watch.BEST)
 
 
 def main(name: str) -> None:
@@ -55,27 +49,30 @@ def main(name: str) -> None:
     else:
         model, steps, loss = settings.models[name], settings.train.steps, settings.loss_of(name)
         config, adversarial = settings.config_of(name), settings.adversarial_of(name)
-    codec = started(config, model.init, trained(BASE, settings.optimizer))
+    codec = started(config, model.init, layout.weights(BASE, settings.optimizer.keep))
     # Whole frames, so that the decoded segment is as long as the segment.
     frames = round(settings.optimizer.segment_seconds * config.frame_rate)
     size = (config.sample_rate, config.channels, frames * config.hop)
     weights = sum(parameter.numel() for parameter in codec.parameters())
     log.info(
-        "%s: from %s, beta %g, %d steps, %.2f million parameters, on %s",
+        "%s: from %s, beta %s, %d steps, %.2f million parameters, on %s",
         name, model.init, model.beta, steps, weights / 1e6, device_name(fabric),
     )  # fmt: skip
-    folder, target = resume.FOLDER / name, MODELS / name
+    folder, target = layout.CHECKPOINTS / name, layout.MODELS / name
     at = [round(part * steps) for part in settings.listen.at]
     with resume.locked(folder, fabric.is_global_zero):
         plan = loop.Plan(
             codec=codec,
-            objective=Objective(loss, model.beta, config.sample_rate),
+            objective=Objective(loss, model.beta, config.sample_rate, config.levels),
             adversary=adversary(adversarial),
             balanced=loss.balanced,
             settings=settings.optimizer,
             steps=steps,
-            training=Segments(TRAIN, *size, [settings.seed, *name.encode()], settings.augment),
-            validation=Segments(VALID, *size, [settings.seed]),
+            training=Segments(
+                recordings(TRAIN, *size[:2]), *size, [settings.seed, *name.encode()],
+                settings.augment, fabric.device,
+            ),
+            validation=Segments(recordings(VALID, *size[:2]), *size, [settings.seed]),
             folder=folder,
             fingerprint=resume.fingerprint(
                 name, model.beta, steps, settings.seed, config.model_dump(), loss.model_dump(),
@@ -91,7 +88,7 @@ def main(name: str) -> None:
         result = loop.train(plan, fabric)
         if not fabric.is_global_zero:
             return
-        write_text(target / "training.csv", result.curve.to_csv(index=False, float_format="%.6g"))
+        tables.write(layout.model_table(name, "training"), result.curve, "%.6g")
         samples = settings.optimizer.batch_size * fabric.world_size * size[2]
         facts = {
             "init": model.init,
@@ -105,9 +102,9 @@ def main(name: str) -> None:
             "hours": round(result.seconds / 3600, 4),
             "torch": version("torch"),
         }
-        write_text(target / "training.json", json.dumps(facts, indent=1) + "\n")
-        checkpoint.save(result.codec, target / LAST)
-        with replacing(target / watch.BEST) as scratch:
+        write_text(layout.training_facts(name), json.dumps(facts, indent=1) + "\n")
+        checkpoint.save(result.codec, layout.weights(name, "last"))
+        with replacing(layout.weights(name, "best")) as scratch:
             shutil.copyfile(folder / watch.BEST, scratch)
         for part in (watch.LIVE, watch.CLIPS):
             shutil.rmtree(target / part, ignore_errors=True)
@@ -189,4 +186,4 @@ def originals(split: Path, config: CodecConfig, settings: Listen) -> dict[str, t
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

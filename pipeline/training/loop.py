@@ -14,8 +14,8 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from codec.coding import range_coder
 from codec.model import AudioCodec
+from codec.nn.network import TrainingOutput
 from pipeline.params import Optimizer
 from pipeline.stage import log
 from pipeline.training import resume
@@ -63,7 +63,7 @@ def train(plan: Plan, fabric: Fabric) -> "Result":
     part = slice(first, first + settings.batch_size)
     codec, optimizer = fabric.setup(plan.codec, _optimizer(plan.codec, settings))
     objective = objective.to(fabric.device)
-    average = AveragedModel(plan.codec, avg_fn=_averaging(settings.average), use_buffers=True)
+    average = AveragedModel(plan.codec, use_buffers=True)
     averaged = cast(AudioCodec, average.module)
     balancer = Balancer(
         dict(objective.weights),
@@ -97,18 +97,22 @@ def train(plan: Plan, fabric: Fabric) -> "Result":
     def drawn() -> str:
         return ", ".join(plan.training.drawn())
 
+    # On the CPU a number is at hand at once, and a bad one is found before it does harm.
+    look_every = 1 if fabric.device.type == "cpu" else LOG_EVERY
+    codec.train()
     for step in range(run.step + 1, plan.steps + 1):
         run.step = step
         rate = schedule(step, plan.steps, settings.warmup_steps)
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * rate
         batch = plan.training.batch(size, part=part).to(fabric.device)
+        level = torch.randint(plan.codec.config.levels, (size,))[part].to(fabric.device)
 
         # The codec. Distances are taken at a copy of the decoded waveform that begins a graph of
         # its own: their gradients meet there, are balanced, and go on through the codec as one.
-        out = codec.train()(batch)
-        heard = out.waveform.detach().requires_grad_()
-        distances = objective.distances(batch, heard)
+        out = codec(batch, level)
+        heard = out.waveform.detach().float().requires_grad_()
+        distances = objective.distances(batch, heard, objective.spectral.draw())
         row = objective.summary(distances, out)
 
         if adversary is not None:
@@ -118,30 +122,28 @@ def train(plan: Plan, fabric: Fabric) -> "Result":
             adversary.optimizer.step()
             opinion = adversary.opinion(batch, heard)
             distances |= opinion
-            row |= {name: value.item() for name, value in opinion.items()}
-            row |= {"discriminator": lesson.item()}
+            row |= {name: value.detach() for name, value in opinion.items()}
+            row |= {"discriminator": lesson.detach()}
 
-        if not all(math.isfinite(value) for value in row.values()):
-            raise RuntimeError(f"step {step}: a loss is not finite: {row}; batch: {drawn()}")
         gradient, shares = balancer.gradient(distances, heard)
         at_output = (out.waveform * gradient).sum()
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(at_output + objective.rest(out))
-        norm = float(
-            cast(
-                Tensor,
-                fabric.clip_gradients(
-                    codec, optimizer, max_norm=settings.gradient_clip, error_if_nonfinite=False
-                ),
-            )
+        norm = cast(
+            Tensor,
+            fabric.clip_gradients(
+                codec, optimizer, max_norm=settings.gradient_clip, error_if_nonfinite=False
+            ),
         )
-        if not math.isfinite(norm):
-            raise RuntimeError(f"step {step}: the gradient is not finite; batch: {drawn()}")
-        optimizer.step()
-        average.update_parameters(plan.codec)
-
         row |= {f"share_{name}": share for name, share in shares.items()}
-        run.recent.append(row | {"gradient": norm})
+        run.recent.append(
+            {name: value.detach() for name, value in row.items()} | {"gradient": norm}
+        )
+        if step % look_every == 0 or step == plan.steps:
+            # Here alone a GPU is waited for.
+            run.check(fabric.device, drawn)
+        optimizer.step()
+        update(average, plan.codec, settings.average)
         if step % LOG_EVERY == 0 or step == plan.steps:
             watcher.row(run.keep("train", run.means()))
         if step in validate_at:
@@ -157,6 +159,7 @@ def train(plan: Plan, fabric: Fabric) -> "Result":
             reported, reported_step = time.monotonic(), step
         run.seconds, clock = run.seconds + time.monotonic() - clock, time.monotonic()
         if clock - saved > settings.save_seconds:
+            run.check(fabric.device, drawn)
             if fabric.is_global_zero:
                 resume.save(plan.folder / resume.STATE, run.state(plan.fingerprint))
             saved = clock
@@ -199,12 +202,29 @@ class _Run:
         self.best = math.inf
         self.seconds = 0.0
         self.rows: list[dict[str, object]] = []
-        self.recent: list[dict[str, float]] = []
+        self.recent: list[dict[str, Tensor]] = []
+        """What is known of each step since the last row of the curve; some know less."""
+
+    def check(self, device: torch.device, drawn: Callable[[], str]) -> None:
+        """Raise RuntimeError where a number of the last steps is not finite."""
+        if not self.recent:
+            return
+        unchecked = {name: value.to(device) for one in self.recent for name, value in one.items()}
+        if torch.isfinite(torch.stack(list(unchecked.values()))).all():
+            return
+        found = {name: float(value) for name, value in unchecked.items()}
+        raise RuntimeError(f"step {self.step}: not finite: {found}; batch: {drawn()}")
 
     def means(self) -> dict[str, float]:
         """Means of the steps since the last call."""
         recent, self.recent = self.recent, []
-        return {name: float(np.mean([one[name] for one in recent])) for name in recent[0]}
+        names = dict.fromkeys(name for one in recent for name in one)
+        return {
+            name: float(
+                torch.stack([one[name].float().cpu() for one in recent if name in one]).mean()
+            )
+            for name in names
+        }
 
     def keep(self, split: str, values: dict[str, float]) -> dict[str, object]:
         """Add a row to the curve, and give it back."""
@@ -223,6 +243,7 @@ class _Run:
             "recent": self.recent,
             "norms": self.balancer.norms,
             "counts": self.balancer.counts,
+            "measured": self.balancer.steps,
             "data": self.training.rng.bit_generator.state,
             "random": torch.get_rng_state(),
             "random_cuda": cuda,
@@ -234,7 +255,9 @@ class _Run:
             part.load_state_dict(state[name])
         self.step, self.best, self.seconds = state["step"], state["best"], state["seconds"]
         self.rows, self.recent = state["rows"], state["recent"]
-        self.balancer.norms, self.balancer.counts = state["norms"], state["counts"]
+        device = next(self.parts["codec"].parameters()).device
+        self.balancer.norms = {name: norm.to(device) for name, norm in state["norms"].items()}
+        self.balancer.counts, self.balancer.steps = state["counts"], state["measured"]
         self.training.rng.bit_generator.state = state["data"]
         torch.set_rng_state(state["random"])
         if state["random_cuda"]:
@@ -252,19 +275,23 @@ def _optimizer(codec: AudioCodec, settings: Optimizer) -> torch.optim.Optimizer:
             "weight_decay": 0.0,
         },
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95))
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
 
 
-def _averaging(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """Moving average whose memory grows to 1 / (1 - decay) steps, but not beyond the past."""
+@torch.no_grad()
+def update(average: AveragedModel, codec: nn.Module, decay: float) -> None:
+    """Move the average on, by one call for all weights.
 
-    def averaged(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
-        if not old.is_floating_point():
-            return new
-        past = int(count)
-        return old.lerp(new, 1 - min(decay, (1 + past) / (10 + past)))
-
-    return averaged
+    Its memory grows to 1 / (1 - decay) steps, but not beyond the past.
+    """
+    past = int(average.n_averaged)
+    old, new = ([*one.parameters(), *one.buffers()] for one in (average.module, codec))
+    floats = [i for i, value in enumerate(old) if value.is_floating_point()]
+    share = 1 - min(decay, (1 + past) / (10 + past)) if past else 1.0
+    torch._foreach_lerp_([old[i] for i in floats], [new[i] for i in floats], share)
+    for i in set(range(len(old))) - set(floats):
+        old[i].copy_(new[i])
+    average.n_averaged += 1
 
 
 @torch.no_grad()
@@ -274,20 +301,21 @@ def validate(codec: AudioCodec, objective: Objective, held_out: Tensor) -> dict[
     with torch.random.fork_rng(devices=[held_out.device] if held_out.is_cuda else []):
         torch.manual_seed(0)
         rows = []
-        for batch in held_out.split(8):
-            out = codec(batch)
+        # Levels as if evenly spread, whatever their number.
+        levels = torch.arange(len(held_out)) * codec.config.levels // len(held_out)
+        for batch, level in zip(held_out.split(8), levels.split(8), strict=True):
+            out = codec(batch, level.to(batch.device))
             rows.append(objective.summary(objective.distances(batch, out.waveform), out))
-    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-    return means | {"coded_kbps": coded_kbps(codec, held_out)}
+            rows[-1]["coded_kbps"] = coded_kbps(codec, out)
+    return {name: float(np.mean([float(row[name]) for row in rows])) for name in rows[0]}
 
 
 @torch.no_grad()
-def coded_kbps(codec: AudioCodec, waveform: Tensor) -> float:
-    """kbps of (batch, channels, samples) as one payload of the range coder, tables frozen now."""
-    symbols = codec.quantizer.quantize(codec.encoder(waveform).float())
-    rows = symbols.transpose(0, 1).flatten(1).cpu().numpy()
-    seconds = waveform.shape[0] * waveform.shape[-1] / codec.config.sample_rate
-    return 8 * len(range_coder.encode(rows, codec.prior.freeze())) / seconds / 1000
+def coded_kbps(codec: AudioCodec, out: TrainingOutput) -> Tensor:
+    """kbps of the rounded symbols, as the prior expects them."""
+    bits = codec.prior.bits(out.symbols, out.symbols, out.level)
+    frames = out.symbols.shape[0] * out.symbols.shape[-1]
+    return bits.sum() / (frames / codec.config.frame_rate) / 1000
 
 
 def schedule(step: int, steps: int, warmup: int) -> float:

@@ -1,5 +1,7 @@
 """The losses of a codec on a batch, and how each of them reaches the networks."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +13,7 @@ from codec.nn.discriminators import (
     discriminator_loss,
     feature_matching_loss,
 )
-from codec.nn.losses import MultiScaleMelLoss, MultiScaleSTFTLoss
+from codec.nn.losses import SpectralDistances
 from codec.nn.network import TrainingOutput
 from codec.nn.quantizer import commitment_loss
 from pipeline.params import Loss
@@ -27,51 +29,63 @@ class Objective(nn.Module):
     audio to the original, and, where a discriminator is given, what it says of decoded audio.
     """
 
-    def __init__(self, loss: Loss, beta: float, sample_rate: int) -> None:
+    def __init__(
+        self, loss: Loss, beta: float | Sequence[float], sample_rate: int, levels: int = 1
+    ) -> None:
         super().__init__()
-        self.beta, self.gamma = beta, loss.gamma
+        self.betas, self.gamma, self.levels = by_level(beta, levels), loss.gamma, levels
         self.kbps_per_unit = 1.0 if loss.rate_unit == "kbps" else sample_rate / 1000
-        self.weights = {
+        weights = {
             "log_magnitude": loss.log_magnitude,
             "phase": loss.phase,
             "mel": loss.mel,
             "mse": loss.mse,
         }
-        self.stft = MultiScaleSTFTLoss(loss.stft_scales)
-        self.mel = MultiScaleMelLoss(sample_rate)
+        self.weights = {name: weight for name, weight in weights.items() if weight}
+        self.spectral = SpectralDistances(loss.stft_scales, sample_rate, list(self.weights))
 
-    def distances(self, reference: Tensor, decoded: Tensor) -> dict[str, Tensor]:
-        """All distances of positive weight, scalars, of (batch, channels, samples) waveforms."""
-        wanted = {name for name, weight in self.weights.items() if weight}
-        found = {}
-        if wanted & {"log_magnitude", "phase"}:
-            found["log_magnitude"], found["phase"] = self.stft(reference, decoded)
-        if "mel" in wanted:
-            found["mel"] = self.mel(reference, decoded)
-        if "mse" in wanted:
+    def distances(
+        self, reference: Tensor, decoded: Tensor, drawn: Sequence[int] | None = None
+    ) -> dict[str, Tensor]:
+        """All distances of positive weight, scalars, of (batch, channels, samples) waveforms.
+
+        ``drawn`` are the window sizes to look at; all by default.
+        """
+        found = self.spectral(reference, decoded, drawn)
+        if "mse" in self.weights:
             found["mse"] = (reference - decoded).square().mean()
-        return {name: value for name, value in found.items() if name in wanted}
+        return {name: value for name, value in found.items() if name in self.weights}
 
     def rest(self, out: TrainingOutput) -> Tensor:
         """β·L_rate + γ·L_commit: the terms that are no distances of waveforms."""
-        return self.beta * self.rate(out) + self.gamma * commitment_loss(out.latent, out.codes)
+        return self.rate(out) + self.gamma * commitment_loss(out.latent, out.codes)
 
     def rate(self, out: TrainingOutput) -> Tensor:
-        """L_rate in the unit that β goes with."""
-        return out.kbps / self.kbps_per_unit
+        """β·L_rate, each item with the β of its level, in the unit that β goes with."""
+        betas = self.betas.to(out.kbps.device)[out.level]
+        return (betas * out.kbps).mean() / self.kbps_per_unit
 
     @torch.no_grad()
-    def summary(self, distances: dict[str, Tensor], out: TrainingOutput) -> dict[str, float]:
+    def summary(self, distances: dict[str, Tensor], out: TrainingOutput) -> dict[str, Tensor]:
         """The numbers of a step: distances, ``recon`` (their weighted sum), rate, commitment, L.
 
-        What a discriminator adds to L is not in them.
+        What a discriminator adds to L is not in them. They stay where they were computed: a GPU is
+        not waited for.
         """
-        found = {name: value.item() for name, value in distances.items()}
-        recon = sum(self.weights[name] * value for name, value in found.items())
-        commitment = commitment_loss(out.latent, out.codes).item()
-        total = recon + self.beta * self.rate(out).item() + self.gamma * commitment
-        kbps = out.kbps.item()
-        return found | {"recon": recon, "kbps": kbps, "commitment": commitment, "total": total}
+        found = {name: value.detach() for name, value in distances.items()}
+        recon = sum((self.weights[name] * value for name, value in found.items()), torch.zeros(()))
+        commitment = commitment_loss(out.latent, out.codes)
+        total = recon + self.rate(out) + self.gamma * commitment
+        rest = {"kbps": out.kbps.mean(), "commitment": commitment, "total": total}
+        return found | {"recon": torch.as_tensor(recon)} | rest
+
+
+def by_level(beta: float | Sequence[float], levels: int) -> Tensor:
+    """(levels,) β: one for all, or from the lowest rate's to the highest rate's in equal ratios."""
+    first, last = (beta, beta) if isinstance(beta, float | int) else beta
+    if levels == 1 or first == last:
+        return torch.full((levels,), float(last))
+    return torch.linspace(math.log(first), math.log(last), levels).exp()
 
 
 @dataclass

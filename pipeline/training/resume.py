@@ -13,9 +13,19 @@ import torch
 from codec.errors import UserError
 from codec.files import replacing
 
-FOLDER = Path("checkpoints")
 STATE = "state.pt"
-SOURCES = ("codec/nn", "codec/coding", "pipeline/training")
+# The code that a training runs: what its stage in dvc.yaml depends on, not the command line.
+SOURCES = (
+    "codec/audio.py",
+    "codec/checkpoint.py",
+    "codec/config.py",
+    "codec/model.py",
+    "codec/nn",
+    "codec/coding",
+    "pipeline/corpora/manifest.py",
+    "pipeline/training",
+    "pipeline/stages/train.py",
+)
 
 
 @contextmanager
@@ -41,11 +51,20 @@ def locked(folder: Path, main: bool) -> Iterator[None]:
 def fingerprint(*facts: object, data: list[Path]) -> str:
     """Names what a state belongs to: these facts, the data's manifests, and the code."""
     sha = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
-    root = Path(__file__).resolve().parents[2]
-    sources = [path for folder in SOURCES for path in sorted((root / folder).glob("*.py"))]
-    for path in [*data, *sources]:
+    for path in [*data, *sources(Path(__file__).resolve().parents[2])]:
         sha.update(path.read_bytes())
     return sha.hexdigest()[:16]
+
+
+def sources(root: Path) -> list[Path]:
+    """The files of ``SOURCES``, and those in their folders at any depth."""
+    return [
+        path
+        for place in SOURCES
+        for path in (
+            [root / place] if place.endswith(".py") else sorted((root / place).rglob("*.py"))
+        )
+    ]
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

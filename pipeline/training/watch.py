@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from dvclive.live import Live
 from torch import Tensor
 
 from codec import audio, checkpoint
@@ -39,9 +39,12 @@ class Record(Watcher):
     ) -> None:
         self.folder, self.originals, self.sample_rate = folder, originals, sample_rate
         self.listen_at = sorted(listen_at)
-        self.live: Live | None = None
+        self.live: Any = None
 
     def begin(self, rows: list[dict[str, object]]) -> None:
+        # Loaded where it is needed: training itself does without.
+        from dvclive.live import Live
+
         # A new record, told everything again: one that a kill had cut might hold rows of steps
         # that will be done again.
         self.live = Live(

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 
 from codec import audio
-from pipeline.coders import bench as coded
+from pipeline import layout
 from pipeline.coders.opus import OpusCoder
 from pipeline.corpora import manifest
 from pipeline.params import Statistics
 from pipeline.report import listen, page
 from pipeline.results.comparisons import Bench
 from pipeline.results.headline import headline
+from pipeline.results.summary import Summary
 
 STATISTICS = Statistics(resamples=200, confidence=0.95, min_overlap=0.5)
 NEURAL = {"b150": (3.0, 2.2), "b070": (6.0, 2.8), "b050": (11.5, 3.2), "b030": (17.0, 3.6)}
@@ -50,15 +51,22 @@ def build(folder: Path, count: int = 9, seconds: float = 1.5) -> Path:
     pairs = listen.pairs(curve, 2)
     decode(folder, split, clips, listen.points_of(pairs))
     found = Bench(curve, scores, files, STATISTICS, 0)
-    bd_rates, paired = found.bd_rates(), found.paired_tests()
-    summary = {
-        "headline": headline(curve, bd_rates), "bd_rate": bd_rates, "paired": paired,
-        "points": {point: {"delay_ms": 0.0, "about": {"coder": "invented"}} for point in points},
-        "ablations": [],
-        "unscored": [{"clip": clips[0].name, "point": "opus-6", "metric": "pesq_wb",
-                      "reason": "no utterance"}],
-        "test": {"clips": count, "seconds": count * seconds, "fingerprint": "invented"},
-    }  # fmt: skip
+    bd_rates, paired, crossings = found.bd_rates(), found.paired_tests(), found.crossings()
+    summary = Summary(
+        headline=headline(curve, bd_rates, crossings), verdicts={}, crossings=crossings,
+        bd_rate=bd_rates, paired=paired,
+        points={
+            point: {
+                "delay_ms": 0.0, "about": {"coder": "invented"}, "series": series, "chosen": "",
+                "compression": 1.0, "rates": {}, "metrics": {},
+            }
+            for point, (series, _, _) in points.items()
+        },
+        ablations=[],
+        unscored=[{"clip": clips[0].name, "point": "opus-6", "metric": "pesq_wb",
+                   "reason": "no utterance"}],
+        test={"clips": count, "seconds": count * seconds, "fingerprint": "invented", "corpus": {}},
+    )  # fmt: skip
     steps = pd.DataFrame(
         {"step": [0, 10, 0, 10], "split": ["train"] * 2 + ["valid"] * 2}
         | {name: [2.0, 1.0, 2.1, 1.1] for name in page.LOSSES}
@@ -69,7 +77,7 @@ def build(folder: Path, count: int = 9, seconds: float = 1.5) -> Path:
         models=tables(),
         speed=pd.DataFrame([["neural-b050", "neural", 150.0, 130.0, 400.0],
                             ["opus-12", "opus", 140.0, 250.0, 90.0]],
-                           columns=["point", "coder", "encode_x", "decode_x", "peak_mb"]),
+                           columns=["point", "series", "encode_x", "decode_x", "peak_mb"]),
         claims=[{"claim": "It codes.", "measured": "yes", "verdict": "holds"}],
         params_text="seed: 0\n",
     )  # fmt: skip
@@ -118,7 +126,7 @@ def curve_of(
             chosen = part if kind == "all" else part[part.kind == kind]
             mean, kbps = chosen.value.mean(), points[point][1]
             rows.append({
-                "point": point, "coder": points[point][0], "metric": metric, "kind": kind,
+                "point": point, "series": points[point][0], "metric": metric, "kind": kind,
                 "mean": mean, "low": mean - 0.2, "high": mean + 0.2,
                 "n_scored": chosen.value.notna().sum(), "n_total": len(chosen),
                 "file_kbps": kbps, "payload_kbps": kbps - 0.1, "estimated_kbps": kbps - 0.11,
@@ -138,7 +146,7 @@ def decode(folder: Path, split: Path, clips: list[manifest.Clip], points: list[s
                 wave = opus.decode(opus.encode(wave, rate))[0][:, : wave.shape[-1]]
             else:
                 wave = np.round(wave * 128) / np.float32(128)
-            audio.write(folder / coded.decoded_path(point, clip), wave, rate)
+            audio.write(folder / layout.decoded_file(point, clip.name), wave, rate)
 
 
 def tables() -> dict[str, pd.DataFrame]:

@@ -56,9 +56,9 @@ def table(name: str) -> str:
 # A stage of each kind is enough.
 FEW = [
     "models={low: {beta: 1.0}}",
-    "layers={}",
-    "opus.bitrates=[6, 24]",
-    "coders={}",
+    "points={neural-low: {coder: rdcodec, from: models/low/model.safetensors, series: neural}, "
+    "opus-6: {coder: opus, from: data/test, options: {kbps: 6}, series: opus}, "
+    "opus-24: {coder: opus, from: data/test, options: {kbps: 24}, series: opus}}",
     "corpus.synthetic.test_clips=4",
 ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from codec.files import replacing, write_text
 from codec.process import pool
-from pipeline.stage import run
+from pipeline.stage import enter
 
 PARTS = 6
 
@@ -45,4 +45,4 @@ def main(name: str, seconds: str, table: str, *deps: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

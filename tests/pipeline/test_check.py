@@ -7,6 +7,8 @@ import pytest
 from codec.errors import UserError
 from pipeline.params import Check
 from pipeline.results import gate as check
+from pipeline.results.summary import Baseline, Summary, read, read_baseline, write
+from tests.conftest import ROOT
 
 TOLERANCES = Check(
     baseline="baseline.json", metrics={"visqol_audio": 0.1, "stoi": 0.02}, rate_percent=5.0,
@@ -19,6 +21,11 @@ SPEED = {"neural-b": {"encoding against Opus": 1.2, "decoding against Opus": 0.5
 def summary() -> dict[str, Any]:
     def point(gap: float | None) -> dict[str, Any]:
         return {
+            "about": {},
+            "series": "any",
+            "delay_ms": None,
+            "chosen": "",
+            "compression": 10.0,
             "rates": {"all": {"file_kbps": 6.0, "estimate_gap_percent": gap}},
             "metrics": {
                 "visqol_audio": {"all": {"mean": 3.0, "n_scored": 10}},
@@ -28,23 +35,36 @@ def summary() -> dict[str, Any]:
 
     return {
         "points": {"neural-b": point(0.1), "opus-6": point(None)},
-        "test": {"fingerprint": "abc", "clips": 10, "corpus": {"seed": 0}},
+        "test": {"fingerprint": "abc", "clips": 10, "seconds": 9.0, "corpus": {"seed": 0}},
         "speed": SPEED,
         "history": [{"reason": "first", "revision": "1", "date": "2026-01-01"}],
     }
 
 
-def worse(summary: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
-    return [
-        str(f) for f in check.compare(summary, summary["speed"], baseline, TOLERANCES) if f.worse
-    ]
+def summary_of(tree: dict[str, Any]) -> Summary:
+    empty = {"headline": [], "verdicts": {}, "bd_rate": [], "paired": [], "ablations": []}
+    return Summary(**empty, unscored=[], points=tree["points"], test=tree["test"])
+
+
+def baseline_of(tree: dict[str, Any]) -> Baseline:
+    points = {
+        name: {key: point[key] for key in ("metrics", "rates")}
+        for name, point in tree["points"].items()
+    }
+    return Baseline.model_validate({**tree, "points": points})
+
+
+def compared(tree: dict[str, Any], before: dict[str, Any]) -> list[check.Finding]:
+    return check.compare(summary_of(tree), tree["speed"], baseline_of(before), TOLERANCES)
+
+
+def worse(tree: dict[str, Any], before: dict[str, Any]) -> list[str]:
+    return [str(finding) for finding in compared(tree, before) if finding.worse]
 
 
 def test_the_same_summary_passes(summary: dict[str, Any]) -> None:
     assert worse(summary, summary) == []
-    assert "Nothing became worse" in check.markdown(
-        check.compare(summary, SPEED, summary, TOLERANCES), ""
-    )
+    assert "Nothing became worse" in check.markdown(compared(summary, summary), "")
 
 
 @pytest.mark.parametrize(
@@ -74,9 +94,7 @@ def test_each_kind_of_regression_is_found(
     found = worse(changed, summary)
     assert len(found) == 1
     assert found[0].startswith(message)
-    assert "1 of" in check.markdown(
-        check.compare(changed, changed["speed"], summary, TOLERANCES), ""
-    )
+    assert "1 of" in check.markdown(compared(changed, summary), "")
 
 
 def test_small_changes_and_improvements_pass(summary: dict[str, Any]) -> None:
@@ -127,7 +145,7 @@ def test_speed_and_memory_have_their_tolerance(
 def test_speeds_are_ratios_to_opus_s_of_the_same_run(tmp_path: Path) -> None:
     path = tmp_path / "speed.csv"
     path.write_text(
-        "point,coder,encode_x,decode_x,peak_mb\nneural-b,neural,120,50,400\nopus-6,opus,100,200,90\n"
+        "point,series,encode_x,decode_x,peak_mb\nneural-b,neural,120,50,400\nopus-6,opus,100,200,90\n"
     )
     assert check.read_speed(path) == {
         "neural-b": {
@@ -143,16 +161,16 @@ def test_speeds_are_ratios_to_opus_s_of_the_same_run(tmp_path: Path) -> None:
 def test_another_corpus_is_not_compared(summary: dict[str, Any]) -> None:
     other = copy.deepcopy(summary)
     other["test"]["corpus"] = {"seed": 1}
-    assert "another test corpus" in check.not_comparable(other, summary)
-    assert "no baseline" in check.not_comparable(summary, {})
-    assert check.not_comparable(summary, summary) == ""
+    assert "another test corpus" in check.not_comparable(summary_of(other), baseline_of(summary))
+    assert "no baseline" in check.not_comparable(summary_of(summary), None)
+    assert check.not_comparable(summary_of(summary), baseline_of(summary)) == ""
 
 
 def test_the_table_has_what_is_worse_first_and_then_what_is_near(summary: dict[str, Any]) -> None:
     changed = copy.deepcopy(summary)
     changed["points"]["neural-b"]["metrics"]["visqol_audio"]["all"]["mean"] = 2.5
     changed["points"]["neural-b"]["rates"]["all"]["file_kbps"] = 6.2
-    findings = check.compare(changed, SPEED, summary, TOLERANCES)
+    findings = compared(changed, summary)
     lines = check.table(findings).splitlines()
     assert lines[1].split()[:3] == ["WORSE", "visqol_audio", "neural-b"]
     assert lines[2].split()[:4] == ["ok", "file", "kbps", "neural-b"]
@@ -160,7 +178,7 @@ def test_the_table_has_what_is_worse_first_and_then_what_is_near(summary: dict[s
     assert "**1 of" in page
     assert "The baseline's reason: first" in page
     changed["points"]["neural-b"]["metrics"]["visqol_audio"]["all"]["mean"] = 3.5
-    page = check.markdown(check.compare(changed, SPEED, summary, TOLERANCES), "")
+    page = check.markdown(compared(changed, summary), "")
     assert "Nothing became worse" in page
     assert "Better by more than the tolerance: 1 values" in page
 
@@ -169,22 +187,50 @@ def test_update_writes_what_compare_reads_and_keeps_all_reasons(
     summary: dict[str, Any], tmp_path: Path
 ) -> None:
     path = tmp_path / "baseline.json"
-    check.update(summary, SPEED, path, "because", "abc of today", "2026-11-23")
-    assert worse(summary, check.read_baseline(path)) == []
-    check.update(summary, SPEED, path, "again", "def of today", "2026-11-24")
-    history = check.read_baseline(path)["history"]
-    assert [one["reason"] for one in history] == ["again", "because"]
+    check.update(summary_of(summary), SPEED, path, "because", "abc of today", "2026-11-23")
+    found = check.compare(summary_of(summary), SPEED, read_baseline(path), TOLERANCES)
+    assert not any(finding.worse for finding in found)
+    check.update(summary_of(summary), SPEED, path, "again", "def of today", "2026-11-24")
+    history = read_baseline(path).history
+    assert [one.reason for one in history] == ["again", "because"]
     before = path.read_bytes()
     with pytest.raises(UserError, match="--reason"):
-        check.update(summary, SPEED, path, " ", "x", "y")
+        check.update(summary_of(summary), SPEED, path, " ", "x", "y")
     assert path.read_bytes() == before
     for text, words in (
         ("[]", "not a JSON object"), ("{", "not JSON"), ('{"points": {}}', "not a baseline of"),
     ):  # fmt: skip
         path.write_text(text)
         with pytest.raises(UserError, match=words):
-            check.read_baseline(path)
+            read_baseline(path)
     path.write_text("{}\n")
-    assert check.read_baseline(path) == {}
+    assert read_baseline(path) is None
     with pytest.raises(UserError, match="no such file"):
-        check.read(tmp_path / "absent.json")
+        read(tmp_path / "absent.json")
+
+
+@pytest.mark.parametrize("name", ["baseline.json", "baseline-ci.json"])
+def test_the_baselines_that_come_with_rdcodec_are_read(name: str) -> None:
+    found = read_baseline(ROOT / "reports" / name)
+    assert found is not None
+    assert found.points
+    assert found.history
+
+
+def test_a_summary_of_another_version_is_refused_in_one_line(
+    summary: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "summary.json"
+    write(path, summary_of(summary))
+    assert read(path) == summary_of(summary)
+    text = path.read_text()
+    for changed, message in (
+        (text.replace('"version": 1', '"version": 2'), "version 2 of a summary, and this rdcodec"),
+        (text.replace('"version": 1', '"other": 1'), "version 0 of a summary"),
+        (text.replace('"n_scored": 10', '"n_scored": null'), "n_scored: "),
+    ):
+        assert changed != text
+        path.write_text(changed)
+        with pytest.raises(UserError, match=message) as error:
+            read(path)
+        assert "\n" not in str(error.value)

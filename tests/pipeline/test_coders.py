@@ -12,9 +12,9 @@ import soundfile
 
 from codec import audio, checkpoint
 from codec.errors import UserError
-from pipeline import coders
+from pipeline import coders, layout
 from pipeline.coders import Coder, bench, build, ogg
-from pipeline.coders.opus import OpusCoder, library_path
+from pipeline.coders.opus import OpusCoder, enhances, library_path
 from pipeline.corpora import manifest
 from pipeline.metrics.delay import delay_ms
 from tests.conftest import ROOT, tiny_codec, tone
@@ -108,6 +108,45 @@ def test_opus_options_reach_the_encoder_and_the_table() -> None:
     }
 
 
+@pytest.mark.parametrize(("bandwidth", "khz"), [("narrow", 4), ("wide", 8), ("full", 20)])
+def test_opus_s_bandwidth_is_held(bandwidth: str, khz: int) -> None:
+    wave = np.random.default_rng(0).standard_normal((1, 96_000)).astype(np.float32) * 0.1
+    coder = OpusCoder(12, bandwidth=bandwidth)
+    details = coder.details(coder.encode(wave, 48_000))
+    assert details[f"bandwidth {khz} kHz"] == pytest.approx(1)
+    assert coder.about()["bandwidth"] == bandwidth
+    assert "decoder_complexity" not in coder.about()
+
+
+def test_a_libopus_without_speech_enhancement_is_found_out() -> None:
+    """PyAV's takes a decoder's complexity, answers that all is well, and does nothing with it."""
+    assert not enhances("av")
+    with pytest.raises(UserError, match=r"libopus 1.6.1 of .* has no models of speech enhancement"):
+        OpusCoder(8, decoder_complexity=6)
+
+
+def test_speech_enhancement_changes_what_is_decoded() -> None:
+    if ctypes.util.find_library("opus") is None or not enhances("system"):
+        pytest.skip("the system's libopus has no models of speech enhancement (LACE)")
+    wave = tone(1.0, 48_000, pitch=120)
+    plain, better = (
+        OpusCoder(9, bandwidth="wide", application="voip", library="system", decoder_complexity=one)
+        for one in (0, 6)
+    )
+    data = plain.encode(wave, 48_000)
+    assert data == better.encode(wave, 48_000)
+    assert (plain.decode(data)[0] != better.decode(data)[0]).any()
+
+
+def test_two_libraries_may_be_used_in_one_process() -> None:
+    if ctypes.util.find_library("opus") is None:
+        pytest.skip("this system has no libopus")
+    ours, theirs = (OpusCoder(12, library=library) for library in ("av", "system"))
+    assert ours.version == OpusCoder(12).version == "libopus 1.6.1"
+    if library_path("av") != library_path("system"):
+        assert ours.opuslib is not theirs.opuslib
+
+
 def test_where_libopus_is_missing_the_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
     with pytest.raises(UserError, match=r"opus\.settings\.library: this system has no libopus"):
@@ -152,7 +191,7 @@ def test_every_coder_goes_the_same_way_through_the_bench(which: str, corpus: Pat
     options = {"model": "model.safetensors"} if which == "rdcodec" else {"kbps": 32}
     coder = build(which, options)
     bench.code_clips("point", coder, corpus)
-    table = pd.read_csv(bench.table_path("point"))
+    table = pd.read_csv(layout.files_table("point"))
     assert list(table["clip"]) == ["a", "b"]
     assert json.loads(table.about[0]) == coder.about()
     for clip in manifest.read(corpus):
@@ -160,7 +199,7 @@ def test_every_coder_goes_the_same_way_through_the_bench(which: str, corpus: Pat
         row = table[table["clip"] == clip.name].iloc[0]
         assert row.file_bytes == file.stat().st_size
         assert 0 < row.payload_bytes < row.file_bytes
-        decoded, rate = audio.read(bench.decoded_path("point", clip))
+        decoded, rate = audio.read(layout.decoded_file("point", clip.name))
         original, original_rate = audio.read(corpus / clip.file)
         assert (rate, decoded.shape) == (original_rate, original.shape)
         if which == "rdcodec":
@@ -186,6 +225,42 @@ def test_ffmpeg_s_coders_keep_time_to_the_sample(name: str, rate: int, channels:
     assert np.corrcoef(wave[0], back[0])[0, 1] > 0.95
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_lc3_keeps_time_to_the_sample_and_its_rate(rate: int, channels: int) -> None:
+    pytest.importorskip("lc3")
+    rng = np.random.default_rng(0)
+    wave = tone(1.3, rate, pitch=220, channels=channels)
+    wave *= np.repeat(rng.random(13), rate // 10).astype(np.float32)[: wave.shape[-1]]
+    coder = build("lc3", {"kbps": 32 * channels})
+    data = coder.encode(wave, rate)
+    assert coder.payload_bytes(data) * 8 / 1.3 / 1000 == pytest.approx(32 * channels, rel=0.02)
+    decoded, decoded_rate = coder.decode(data)
+    back = audio.fit_length(audio.resample(decoded, decoded_rate, rate), wave.shape[-1])
+    assert delay_ms(reference=wave, degraded=back, sample_rate=rate) == pytest.approx(0, abs=0.1)
+    assert np.corrcoef(wave[0], back[0])[0, 1] > 0.95
+    with pytest.raises(UserError, match="lc3: 8 kbps for 1 channels: each needs 16 to 320"):
+        build("lc3", {"kbps": 8}).encode(wave[:1], rate)
+
+
+@pytest.mark.parametrize("mode", [700, 1300, 3200])
+def test_codec_2_says_when_speech_begins(mode: int) -> None:
+    """It keeps no waveform; but a voice after silence comes when it should."""
+    pytest.importorskip("pycodec2")
+    wave = tone(2.0, 8_000, pitch=120)
+    wave[:, :8_000] *= 1e-3
+    coder = build("codec2", {"bits_per_second": mode})
+    data = coder.encode(wave, 8_000)
+    assert coder.payload_bytes(data) * 8 / 2 == pytest.approx(mode, rel=0.05)
+    decoded, rate = coder.decode(data)
+    assert (rate, decoded.shape) == (8_000, wave.shape)
+    level = np.square(decoded[0]).reshape(-1, 80).mean(axis=1)
+    begins = int(np.argmax(level > 0.25 * level[120:180].mean()))
+    assert begins == pytest.approx(100, abs=5)  # hundredths of a second; frames of 20 or 40 ms
+    with pytest.raises(UserError, match="codec2: 9 bit/s is none of 700, 1200"):
+        build("codec2", {"bits_per_second": 9})
+
+
 class Late(Coder):
     """A coder that forgets its delay of 5 ms."""
 
@@ -203,10 +278,10 @@ def test_a_coder_that_shifts_is_reported_and_not_aligned(corpus: Path) -> None:
         noise = 0.1 * rng.standard_normal((1, 44_100)).astype(np.float32)
         audio.write(corpus / clip.file, noise, clip.sample_rate)
     bench.code_clips("late", Late(), corpus)
-    table = pd.read_csv(bench.table_path("late"))
+    table = pd.read_csv(layout.files_table("late"))
     assert table.delay_ms.tolist() == pytest.approx([5, 5], abs=0.1)
     clip = manifest.read(corpus)[0]
-    decoded, rate = audio.read(bench.decoded_path("late", clip))
+    decoded, rate = audio.read(layout.decoded_file("late", clip.name))
     assert not decoded[:, : rate // 200].any()
     # Without more than its two methods, a file is all payload and nothing is known of the rest.
     assert (table.payload_bytes == table.file_bytes).all()
@@ -236,17 +311,18 @@ def test_a_stale_installation_is_told_from_a_wrong_name(monkeypatch: pytest.Monk
     assert "install" not in str(wrong.value).replace("installed are", "")
     kept = [point for point in entry_points(group=coders.GROUP) if point.name != "aac"]
     monkeypatch.setattr(coders, "entry_points", lambda group: kept)
-    with pytest.raises(UserError, match=r"'aac'; installed are dac, .*aac .*\(make install\)"):
+    with pytest.raises(UserError, match=r"'aac'; installed are codec2, .*aac .*\(make install\)"):
         build("aac", {})
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("vorbis", {}, r"there is no coder 'vorbis'; installed are aac, dac, encodec, mp3, opus"),
+        ("vorbis", {}, r"there is no coder 'vorbis'; installed are aac, codec2, dac, encodec"),
         ("mp3", {"bitrate": 3}, r"mp3 with options \{'bitrate': 3\}: .*bitrate"),
         ("opus", {"kbps": 12, "frame_ms": 33}, r"opus: frame_ms: "),
-        ("rdcodec", {"model": "nothing"}, r"nothing: neither a released model"),
+        ("opus", {"kbps": 5}, r"opus: kbps: 5 is no whole number from 6 to 510"),
+        ("rdcodec", {"weights": "nothing"}, r"nothing: neither a released model"),
     ],
 )
 def test_a_point_that_cannot_be_built_is_named(name, options, message) -> None:

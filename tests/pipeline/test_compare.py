@@ -8,7 +8,7 @@ import pytest
 
 from codec.errors import UserError
 from pipeline.report import page
-from pipeline.results import compare
+from pipeline.results import compare, tables
 from pipeline.results.comparisons import Bench
 from tests.pipeline.test_comparisons import SETTINGS, bench
 
@@ -28,11 +28,11 @@ def save(folder: Path, bench: Bench, saving: float = 1.0, better: float = 0.0) -
     )  # fmt: skip
     for name in ("reports", "scores", "coded"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    curve.to_csv(folder / "reports" / "rd.csv", index=False)
+    tables.write(folder / "reports" / "rd.csv", curve)
     for point in set(curve.point):
-        scores[scores.point == point].to_csv(folder / "scores" / f"{point}.csv", index=False)
+        tables.write(folder / "scores" / f"{point}.csv", scores[scores.point == point])
         mine = files[files.point == point].drop(columns="point")
-        mine.to_csv(folder / "coded" / f"{point}.csv", index=False)
+        tables.write(folder / "coded" / f"{point}.csv", mine)
 
 
 def test_a_run_that_takes_a_quarter_less_has_a_bd_rate_of_minus_25(
@@ -42,16 +42,14 @@ def test_a_run_that_takes_a_quarter_less_has_a_bd_rate_of_minus_25(
     save(tmp_path / "new", bench, saving=0.75)
     old, new = (compare.load(str(tmp_path / name)) for name in ("old", "new"))
     found = compare.compare(old, new, SETTINGS, 0)
-    row = next(
-        row for row in found["bd_rate"] if (row["metric"], row["kind"]) == ("visqol_audio", "all")
-    )
-    assert row["percent"] == pytest.approx(-25, abs=0.5)
-    assert row["low"] <= row["percent"] <= row["high"]
+    row = next(row for row in found["bd_rate"] if (row.metric, row.kind) == ("visqol_audio", "all"))
+    assert row.percent == pytest.approx(-25, abs=0.5)
+    assert row.low <= row.percent <= row.high
     assert found["headline"].startswith(
         "For the same ViSQOL audio score, new needs 25 % less bitrate than old"
     )
     # Opus is the same in both, and there once; ours is there twice.
-    assert set(found["curve"].coder) == {"opus", "neural", "neural (old)"}
+    assert set(found["curve"].series) == {"opus", "neural", "neural (old)"}
     page.write_comparison(tmp_path / "page", found)
     html = (tmp_path / "page" / "index.html").read_text()
     assert "neural-b150 (old)" in html
@@ -65,10 +63,10 @@ def test_a_run_against_itself_differs_in_nothing(bench: Bench, tmp_path: Path) -
     save(tmp_path, bench)
     one = compare.load(str(tmp_path))
     found = compare.compare(one, one, SETTINGS, 0)
-    percents = [row["percent"] for row in found["bd_rate"] if row["percent"] is not None]
+    percents = [row.percent for row in found["bd_rate"] if row.percent is not None]
     assert percents
     assert percents == pytest.approx([0] * len(percents), abs=1e-6)
-    assert all(row["difference"] == pytest.approx(0) for row in found["paired"])
+    assert all(row.difference == pytest.approx(0) for row in found["paired"])
 
 
 def test_revisions_are_read_from_dvc_s_cache(
@@ -97,8 +95,8 @@ def test_revisions_are_read_from_dvc_s_cache(
     second = compare.load(".")
     assert second.name == "the working tree"
     moved = second.curve["mean"] - first["mean"]
-    assert moved[first.coder == "neural"].to_numpy() == pytest.approx(0.1)
-    assert all(row["percent"] < 0 for row in found["bd_rate"] if row["percent"] is not None)
+    assert moved[first.series == "neural"].to_numpy() == pytest.approx(0.1)
+    assert all(row.percent < 0 for row in found["bd_rate"] if row.percent is not None)
     with pytest.raises(UserError, match="v9: neither a folder nor a git revision"):
         compare.load("v9")
     run("git", "rm", "-q", "--cached", "coded.dvc")

@@ -12,6 +12,7 @@ from pipeline import params
 from pipeline.corpora import manifest
 from pipeline.results.claims import claims
 from pipeline.results.comparisons import Bench
+from pipeline.results.summary import Summary
 from pipeline.stages import external
 from tests.conftest import ROOT, tone
 
@@ -41,78 +42,83 @@ def bench() -> Bench:
     table = pd.DataFrame(scores)
     curve = []
     for (point, metric), part in table.groupby(["point", "metric"], sort=False):
-        coder, kbps, _ = points[point]
+        series, kbps, _ = points[point]
         for kind in ("speech", "music", "all"):
             chosen = part if kind == "all" else part[part.kind == kind]
             if len(chosen) and not (metric == "stoi" and kind == "all"):
                 curve.append(
-                    {"point": point, "coder": coder, "metric": metric, "kind": kind,
+                    {"point": point, "series": series, "metric": metric, "kind": kind,
                      "mean": chosen.value.mean(), "file_kbps": kbps}
                 )  # fmt: skip
     return Bench(pd.DataFrame(curve), table, pd.DataFrame(files), SETTINGS, 0)
 
 
 def test_a_codec_of_half_the_rate_has_a_bd_rate_of_minus_fifty(bench: Bench) -> None:
-    found = {(row["metric"], row["kind"]): row for row in bench.bd_rates()}
+    found = {(row.metric, row.kind): row for row in bench.bd_rates()}
     assert set(found) == {
         ("visqol_audio", "speech"), ("visqol_audio", "music"), ("visqol_audio", "all"),
         ("stoi", "speech"),
     }  # fmt: skip
     row = found["visqol_audio", "all"]
-    assert row["percent"] == pytest.approx(-50, abs=6)
-    assert row["low"] < row["percent"] < row["high"] < -30
-    assert row["quality"] > 0.3
+    assert row.percent == pytest.approx(-50, abs=6)
+    assert row.low < row.percent < row.high < -30
+    assert row.quality > 0.3
 
 
 def test_each_point_is_tested_at_its_own_rate_and_all_tests_are_corrected(bench: Bench) -> None:
-    found = {(row["point"], row["metric"], row["kind"]): row for row in bench.paired_tests()}
+    found = {(row.point, row.metric, row.kind): row for row in bench.paired_tests()}
     assert len(found) == 4 * 4
     row = found["neural-b030", "visqol_audio", "all"]
     # Opus at 12 kbps is 0.6 below.
-    assert row["difference"] == pytest.approx(0.6, abs=0.05)
-    assert row["groups"] == 16
-    assert row["p"] <= row["p_holm"] < 0.05
-    assert found["neural-b150", "visqol_audio", "all"]["difference"] == pytest.approx(0.6, abs=0.05)
+    assert row.difference == pytest.approx(0.6, abs=0.05)
+    assert row.groups == 16
+    assert row.p <= row.p_holm < 0.05
+    assert found["neural-b150", "visqol_audio", "all"].difference == pytest.approx(0.6, abs=0.05)
     for point in ("neural-b400", "neural-b008"):
         outside = found[point, "visqol_audio", "all"]
-        assert outside["reason"] == "Opus was measured from 6.0 to 32.0 kbps"
-        assert outside["p_holm"] is None
+        assert outside.reason == "Opus was measured from 6.0 to 32.0 kbps"
+        assert outside.p_holm is None
 
 
 def test_claims_are_judged_by_what_was_measured(bench: Bench) -> None:
     rates = {name: kbps for name, (kbps, _) in NEURAL.items()}
-    summary = {
-        "points": {
+
+    def judged(
+        rates: dict[str, float], compression: float = 384, paired: bool = True
+    ) -> list[dict[str, str]]:
+        points = {
             f"neural-{name}": {
+                "about": {}, "series": "neural", "delay_ms": None, "chosen": "",
                 "rates": {"all": {"file_kbps": kbps, "estimate_gap_percent": 0.1}},
-                "compression": 384 / kbps,
-                "metrics": {"visqol_audio": {"all": {"mean": 2.5}}},
+                "compression": compression / kbps,
+                "metrics": {"visqol_audio": {"all": {"mean": 2.5, "n_scored": 32}}},
             }
             for name, kbps in rates.items()
-        },
-        "paired": bench.paired_tests(),
-    }
+        }  # fmt: skip
+        summary = Summary(
+            headline=[], verdicts={}, points=points, bd_rate=[], ablations=[], unscored=[],
+            paired=bench.paired_tests() if paired else [],
+            test={"clips": 32, "seconds": 90, "fingerprint": "", "corpus": {}},
+        )  # fmt: skip
+        return claims(summary, codes, sweep)
+
     codes = pd.DataFrame(
         {"model": list(rates), "bits_per_symbol": [1.02] * 4, "entropy": [1.0] * 4}
     )
     sweep = sorted(rates, key=lambda name: -rates[name])
-    verdicts = [row["verdict"] for row in claims(summary, codes, sweep)]
-    assert verdicts[:3] == ["holds", "holds", "holds"]
+    found = judged(rates)
     # The nearest point to 24 kbps, on a logarithmic or any other scale, is better than Opus there.
-    assert claims(summary, codes, sweep)[4]["verdict"] == "holds"
-    text = claims(summary, codes, sweep)[2]["measured"]
-    assert text == "64× at 6.0 kbps (b150), with ViSQOL audio 2.50"
-    summary["points"]["neural-b400"]["rates"]["all"]["file_kbps"] = 50.0
-    assert claims(summary, codes, sweep)[0]["verdict"] == "does not hold"
-    for facts in summary["points"].values():
-        facts["compression"] = 12.0
-    assert claims(summary, codes, sweep)[2] == {
+    assert [row["verdict"] for row in (*found[:3], found[4])] == ["holds"] * 4
+    assert found[2]["measured"] == "64× at 6.0 kbps (b150), with ViSQOL audio 2.50"
+    assert judged(rates | {"b400": 50.0})[0]["verdict"] == "does not hold"
+    assert judged(rates, compression=36)[2] == {
         "claim": "50× compression of 16-bit PCM.",
         "measured": "at most 12×",
         "verdict": "does not hold",
     }
-    summary["paired"] = []
-    assert claims(summary, codes, sweep)[4]["verdict"] == "not measured"
+    assert judged(rates, paired=False)[4]["verdict"] == "not measured"
+    sweep = []  # a run of RVQ points or of anchors alone
+    assert judged(rates) == []
 
 
 @pytest.fixture

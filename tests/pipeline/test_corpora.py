@@ -25,7 +25,7 @@ def test_recipes_share_no_voice_and_no_sentence_and_speak_ten_languages() -> Non
 
 def test_the_same_seed_makes_the_same_samples_and_another_seed_others() -> None:
     first, again, other = (
-        list(synthetic.clips(RECIPES / "test.yaml", seed, 28, 1.0)) for seed in (0, 0, 1)
+        list(synthetic.make(RECIPES / "test.yaml", seed, 28, 1.0)) for seed in (0, 0, 1)
     )
     for (clip, wave), (clip_again, wave_again) in zip(first, again, strict=True):
         assert clip == clip_again
@@ -115,7 +115,7 @@ def test_a_folder_without_audio_is_named(tmp_path: Path) -> None:
 
 
 def test_both_corpora_write_the_same_columns(tmp_path: Path) -> None:
-    made = [clip for clip, _ in synthetic.clips(RECIPES / "test.yaml", 0, 4, 1.0)]
+    made = [clip for clip, _ in synthetic.make(RECIPES / "test.yaml", 0, 4, 1.0)]
     manifest.write(tmp_path, made)
     assert manifest.read(tmp_path) == sorted(made, key=lambda clip: clip.file)
     header = (tmp_path / "manifest.csv").read_text().splitlines()[0]

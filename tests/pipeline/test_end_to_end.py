@@ -48,7 +48,7 @@ def test_summary_has_every_point_metric_and_kind(project: Project) -> None:
 
     for point, facts in summary["points"].items():
         assert set(facts["metrics"]) == {
-            "pesq_wb", "stoi", "visqol_audio", "visqol_speech", "si_sdr",
+            "pesq_wb", "stoi", "visqol_audio", "visqol_speech", "si_sdr", "zimtohrli",
         }  # fmt: skip
         assert set(facts["metrics"]["visqol_audio"]) == {"speech", "music", "general", "all"}
         assert set(facts["metrics"]["pesq_wb"]) == {"speech"}
@@ -90,7 +90,7 @@ class TestRecord:
         assert shown == dict.fromkeys(locked, "COMPLETED")
         found = toy.of_run(api, "artifacts", run["id"])
         bars = {x["description"]: x["data"] for x in found if x["type"] == "progress"}
-        assert {"prepare", "train@low", "compress@low", "score@low", "anchor@24"} <= set(bars)
+        assert {"prepare", "train@low", "code@neural-low", "score@opus-24"} <= set(bars)
         assert set(bars.values()) == {100}
         artifacts = {x["key"]: x["data"] for x in found if x["type"] != "progress"}
         assert set(artifacts) == {"headline", "curve", "report", "losses"}
@@ -186,7 +186,7 @@ def test_codes_are_described_and_coded_in_four_ways(project: Project) -> None:
 
 def test_an_ablation_stands_beside_the_curve_and_not_in_it(project: Project) -> None:
     curve = pd.read_csv(project.folder / "reports" / "rd.csv")
-    assert set(curve[curve.point == "neural-mse"].coder) == {"ablation"}
+    assert set(curve[curve.point == "neural-mse"].series) == {"ablation"}
     (ablation,) = project.summary()["ablations"]
     assert (ablation["point"], ablation["of"]) == ("neural-mse", "neural-high")
     html = (project.folder / "reports" / "index.html").read_text()
@@ -271,7 +271,7 @@ def test_one_beta_changes_its_own_stages_and_what_follows(project: Project) -> N
     done = project.dvc("repro")
     (project.folder / "params.yaml").write_text(before)
     assert set(re.findall(r"Running stage '([^']+)'", done.stdout)) == {
-        "train@low", "fit_entropy@low", "compress@low", "symbols@low", "score@low",
+        "train@low", "fit_entropy@low", "code@neural-low", "symbols@low", "score@neural-low",
         "speed", "aggregate", "report", "check",
     }  # fmt: skip
     # Going back runs nothing: DVC still has the old results.
@@ -378,12 +378,12 @@ def test_a_benched_model_is_released_with_its_card(project: Project) -> None:
 
 
 def test_a_failing_stage_fails_the_run_and_leaves_the_rest(project: Project) -> None:
-    project.set("opus.settings.library=/nowhere/libopus.so")
+    project.set("coders.opus={library: /nowhere/libopus.so}")
     done = project.rdcodec("run")
-    project.set("opus.settings.library=av")
+    project.set("coders={}")
     assert done.returncode == 1
-    why = "opus.settings.library: /nowhere/libopus.so: no such file"
-    for name in ("anchor@6", "anchor@24"):
+    why = "opus: library: /nowhere/libopus.so: no such file"
+    for name in ("code@opus-6", "code@opus-24"):
         assert f"{name}: {why}" in done.stdout.splitlines()[-1], done.stderr
     assert project.dvc("repro").returncode == 0
 

@@ -15,7 +15,7 @@ def skewed(count: int, seed: int) -> np.ndarray:
 
 def bits_of(training: np.ndarray, clips: list[np.ndarray], size: int | None) -> dict[str, float]:
     prior = entropy_coders.fit_histogram(training, size)
-    table = entropy_coders.compare(training, clips, prior, size)
+    table = entropy_coders.measure(training, clips, prior, size)
     assert list(table.bits_per_symbol * sum(c.size for c in clips)) == pytest.approx(table.bits)
     return dict(zip(table.coder, table.bits_per_symbol, strict=True))
 
@@ -52,6 +52,6 @@ def test_a_model_s_tables_are_measured_by_their_bytes() -> None:
     masses = np.tile([0.9, 0.1], (1, 1))
     tables = FrozenTables.from_masses(masses, 0)
     clip = (np.random.default_rng(0).random((1, 8_000)) < 0.1).astype(np.int32)
-    table = entropy_coders.compare(clip, [clip], tables, 2).set_index("coder")
+    table = entropy_coders.measure(clip, [clip], tables, 2).set_index("coder")
     assert table.bits["learned prior"] == pytest.approx(tables.bits(clip), abs=8)
     assert table.bits["learned prior"] % 8 == 0

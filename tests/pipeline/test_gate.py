@@ -12,14 +12,15 @@ import torch
 
 from codec import audio
 from codec.errors import UserError
-from pipeline import metrics, params
+from pipeline import layout, metrics, params
 from pipeline.coders import Coder, build
-from pipeline.coders.bench import code_clips, decoded_path
+from pipeline.coders.bench import code_clips
 from pipeline.coders.neural import NeuralCoder
 from pipeline.corpora import manifest
 from pipeline.metrics import scoring, selftest
 from pipeline.results import gate as check
-from pipeline.stages import aggregate, score, speed
+from pipeline.results import summary, tables
+from pipeline.stages import aggregate, speed
 from pipeline.stages import check as stage
 from tests.conftest import ROOT
 
@@ -27,8 +28,10 @@ pytestmark = pytest.mark.slow
 
 MODEL = "general-24k-b050"
 SETTINGS = [
-    "corpus.synthetic.test_clips=4", "models={b050: {beta: 0.00005}}", "layers={}",
-    "opus.bitrates=[12]", "speed.rounds=3", "statistics.resamples=100",
+    "corpus.synthetic.test_clips=4", "models={b050: {beta: 0.00005}}",
+    "points={neural-b050: {coder: rdcodec, from: models/b050/model.safetensors, series: neural}, "
+    "opus-12: {coder: opus, from: data/test, options: {kbps: 12}, series: opus}}",
+    "speed.rounds=3", "statistics.resamples=100",
 ]  # fmt: skip
 
 
@@ -60,11 +63,12 @@ class Bench:
                 {"point": point, "clip": clip.name, "kind": clip.kind, "source": clip.source, **row}
                 for clip in self.clips
                 for row in scoring.score_pair(scoring.Pair(
-                    clip.name, clip.kind, f"data/test/{clip.file}", str(decoded_path(point, clip))
+                    clip.name, clip.kind, f"data/test/{clip.file}",
+                    str(layout.decoded_file(point, clip.name)),
                 ))
             ]  # fmt: skip
             Path("scores").mkdir(exist_ok=True)
-            pd.DataFrame(rows, columns=score.COLUMNS).to_csv(f"scores/{point}.csv", index=False)
+            tables.write(Path(f"scores/{point}.csv"), pd.DataFrame(rows, columns=scoring.COLUMNS))
         aggregate.main()
 
     def measure(self, neural: Coder, patch: pytest.MonkeyPatch) -> None:
@@ -73,10 +77,11 @@ class Bench:
         patch.setattr(speed, "build", lambda name, options: coders[options["point"]])
         patch.setattr(params.Params, "coder_of", lambda self, point: ("any", {"point": point}))
         rows = [
-            {"point": point, "coder": point.partition("-")[0]} | speed.measure(params.load(), point)
+            {"point": point, "series": point.partition("-")[0]}
+            | speed.measure(params.load(), point)
             for point in coders
         ]
-        pd.DataFrame(rows).to_csv("reports/speed.csv", index=False)
+        tables.write(Path("reports/speed.csv"), pd.DataFrame(rows))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +96,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
         bench.run(coder)
         bench.measure(coder, patch)
         check.update(
-            check.read(aggregate.SUMMARY), check.read_speed(speed.SPEED),
+            summary.read(layout.SUMMARY), check.read_speed(layout.SPEED),
             Path("reports/baseline.json"), "a sound run", "r", "d",
         )  # fmt: skip
     torch.set_num_threads(threads)
@@ -163,13 +168,13 @@ def test_an_estimate_of_other_tables_is_caught_by_the_gap(
 def test_swapped_arguments_are_caught_before_anything_is_scored(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metric = metrics.METRICS[name]
+    metric = metrics.installed()[name]
 
     def swapped(*, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
         return metric.function(reference=degraded, degraded=reference, sample_rate=sample_rate)
 
     wrong = type(metric)(**{**vars(metric), "function": swapped})
-    monkeypatch.setitem(metrics.METRICS, name, wrong)
+    monkeypatch.setattr(selftest, "installed", lambda: {name: wrong})
     with pytest.raises(UserError, match=f"{name} .* is not itself"):
         selftest.check()
 

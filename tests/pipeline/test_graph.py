@@ -35,15 +35,21 @@ def test_every_stage_comes_after_what_it_needs(graph: list[Stage]) -> None:
         assert set(stage.needs) <= set(names[:index])
 
 
-def test_there_is_a_stage_per_model_and_per_anchor(graph: list[Stage]) -> None:
-    names = {stage.name for stage in graph}
+def test_there_is_a_stage_per_model_and_per_point(graph: list[Stage]) -> None:
     found = params.load(ROOT / "params.yaml")
-    for model in found.models:
-        for group in ("train", "fit_entropy", "compress", "score"):
-            assert f"{group}@{model}" in names
-    for kbps in found.opus.bitrates:
-        assert {f"anchor@{kbps}", f"score_anchor@{kbps}"} <= names
-    assert {"prepare", "pretrain", "aggregate", "report", "check"} <= names
+    assert {stage.name for stage in graph} == {
+        "prepare", "pretrain", "aggregate", "speed", "report", "check",
+        *(f"{group}@{model}" for model in found.models
+          for group in ("train", "fit_entropy", "symbols")),
+        *(f"{group}@{point}" for point in found.points for group in ("code", "score")),
+    }  # fmt: skip
+
+
+def test_a_point_waits_for_its_model_and_for_nothing_else(graph: list[Stage]) -> None:
+    needs = {stage.name: stage.needs for stage in graph}
+    assert needs["code@neural-rvq-q2"] == ("fit_entropy@rvq", "prepare")
+    assert needs["code@opus-6"] == ("prepare",)
+    assert needs["score@opus-6"] == ("code@opus-6", "prepare")
 
 
 def test_a_broken_dvc_yaml_is_one_line(tmp_path) -> None:

@@ -13,8 +13,8 @@ from pipeline.process import lives
 
 CHILD = """
 import time
-from pipeline.stage import run
-run(lambda: (print("ready", flush=True), time.sleep(60)))
+from pipeline.stage import enter
+enter(lambda: (print("ready", flush=True), time.sleep(60)))
 """
 PARENT = f"""
 import subprocess, sys

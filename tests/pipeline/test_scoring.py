@@ -19,6 +19,9 @@ from pipeline.metrics.delay import delay_ms
 from pipeline.metrics.executor import executor
 from pipeline.metrics.scoring import Pair
 from pipeline.params import Score
+from pipeline.running.graph import Meta, Stage
+from pipeline.running.run import Ended, Run
+from pipeline.stage import FORCED
 from tests.conftest import ROOT, recorded, tone
 
 HERE = Score(jobs=1, executor="processes", address="", chunk=4)
@@ -64,6 +67,45 @@ def test_nothing_is_scored_twice_and_everything_that_changed_is(
     monkeypatch.setattr(scoring, "_metrics_version", lambda: b"another")
     dict(scoring.score(pairs[:2], HERE))
     assert sorted(measured) == ["clip0", "clip1"]
+
+
+def test_a_forced_run_scores_again(pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "executor", _inline)
+    first = dict(scoring.score(pairs[:2], HERE))
+    for path in scoring.CACHE.iterdir():
+        path.write_text("[]")
+    assert dict(scoring.score(pairs[:2], HERE)) == {"clip0": [], "clip1": []}
+    assert dict(scoring.score(pairs[:2], HERE, again=True)) == first
+    assert dict(scoring.score(pairs[:2], HERE)) == first
+
+
+def test_force_reaches_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dvc repro --force` runs the command again and says nothing to it."""
+    told = {}
+
+    def repro(self: Run, stage: Stage, forced: bool, variables: dict[str, str]) -> Ended:
+        told[stage.name] = FORCED in variables
+        return Ended(0)
+
+    monkeypatch.setattr(Run, "_repro", repro)
+    run = Run(forced={"score@a"})
+    for name in ("score@a", "score@b"):
+        run.stage(Stage(name, "", (), (), Meta(), ("deps",)))
+    assert told == {"score@a": True, "score@b": False}
+
+
+def test_kept_scores_are_of_one_version_of_everything(
+    pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The resampler's, too: it changes what metrics hear."""
+    keys = set()
+    real = scoring.version
+    for soxr in ("1.0", "1.1"):
+        monkeypatch.setattr(scoring, "version", lambda name, it=soxr: it or real(name))
+        scoring._metrics_version.cache_clear()
+        keys.add(scoring.key(pairs[0]))
+    scoring._metrics_version.cache_clear()
+    assert len(keys) == 2
 
 
 class _Inline:
@@ -225,7 +267,7 @@ def test_two_files_that_differ_are_compared_and_it_is_said_how(tmp_path: Path) -
         "reference was cut by 0.0100 s at its end",
     ]
     assert found["delay_ms"] == 0
-    assert {row["metric"] for row in found["scores"]} == {"visqol_audio", "si_sdr"}
+    assert {row["metric"] for row in found["scores"]} == {"visqol_audio", "zimtohrli", "si_sdr"}
     audio.write(tmp_path / "c.wav", tone(1.0, 48_000, channels=2), 48_000)
     with pytest.raises(UserError, match=r"c\.wav: has 2 channels and .*a\.wav 1"):
         scoring.score_files(tmp_path / "a.wav", tmp_path / "c.wav", "general")

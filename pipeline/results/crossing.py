@@ -1,0 +1,91 @@
+"""Where one curve overtakes another: the rates at which a codec is better, and those at which not.
+
+A BD-rate averages over scores and hides that two curves cross.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.results.statistics import Curve, Sample, interval
+
+Side = Literal["ahead", "behind", "below", "above", "mixed"]
+"""Ahead or behind at every common rate; ahead only below or above one; or several crossings."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Which side of an anchor's curve a tested one lies on, between the rates that both have."""
+
+    side: Side | None
+    """None: there are no such rates."""
+    kbps: float | None
+    """Where they cross, if they do once."""
+    lowest: float | None
+    highest: float | None
+    """The common rates in kbps."""
+
+
+def standing(anchor: Curve, tested: Curve) -> Standing:
+    """Compare two curves, higher is better; between points they are linear over log rate."""
+    curves = []
+    for rate, quality in (anchor, tested):
+        order = np.argsort(rate)
+        curves.append((np.log(np.asarray(rate)[order]), np.asarray(quality)[order]))
+    (rates, _), (own_rates, _) = curves
+    low, high = max(rates[0], own_rates[0]), min(rates[-1], own_rates[-1])
+    if not low < high:
+        return Standing(None, None, None, None)
+    inner = np.concatenate([rates, own_rates])
+    grid = np.unique([low, *inner[(inner > low) & (inner < high)], high])
+    theirs, ours = (np.interp(grid, *curve) for curve in curves)
+    gain = ours - theirs
+    crossings = [
+        x0 + (x1 - x0) * y0 / (y0 - y1)
+        for (x0, y0), (x1, y1) in pairwise(zip(grid, gain, strict=True))
+        if y0 * y1 < 0
+    ]
+    side: Side
+    if len(crossings) > 1:
+        side = "mixed"
+    elif crossings:
+        side = "below" if gain[0] > 0 else "above"
+    else:
+        side = "ahead" if gain.sum() > 0 else "behind"
+    kbps = float(np.exp(crossings[0])) if len(crossings) == 1 else None
+    return Standing(side, kbps, float(np.exp(low)), float(np.exp(high)))
+
+
+def crossing_interval(
+    anchor: Sample,
+    tested: Sample,
+    groups: NDArray[np.str_],
+    resamples: int,
+    confidence: float,
+    seed: int,
+) -> tuple[float, float] | None:
+    """Interval of the rate at which two curves cross, drawing whole groups of clips.
+
+    None where more than one draw in twenty has no such crossing, or the other way round: then
+    where they cross, or whether, hangs on a few clips.
+    """
+    names, member = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        return None
+    drawn = np.random.default_rng(seed).multinomial(
+        len(names), np.full(len(names), 1 / len(names)), size=resamples
+    )
+    whole = np.ones((1, len(member)))
+    side = standing(anchor.curves(whole)[0], tested.curves(whole)[0]).side
+    weights = drawn[:, member].astype(float)
+    found = [
+        one.kbps
+        for theirs, ours in zip(anchor.curves(weights), tested.curves(weights), strict=True)
+        if (one := standing(theirs, ours)).side == side and one.kbps is not None
+    ]
+    if len(found) < 0.95 * resamples:
+        return None
+    return interval(found, confidence, len(names))
