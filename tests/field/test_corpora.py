@@ -150,7 +150,8 @@ def test_a_hostile_folder_is_prepared(tmp_path: Path) -> None:
     hostile(tmp_path / "test")
     project.set(
         "corpus.source=folder", f"corpus.train={tmp_path}/train", f"corpus.test={tmp_path}/test",
-        "corpus.mono=false",
+        "corpus.mono=false", "models={low: {beta: 1.0}}", "points={neural-low: {coder: rdcodec, "
+        "from: models/low/model.safetensors, series: neural}}",
     )  # fmt: skip
     done = project.run("pipeline.running.repro", "repro", "-s", "prepare")
     assert done.returncode == 0, done.stdout + done.stderr
