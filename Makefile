@@ -39,6 +39,7 @@ bench: install  ## speed and memory of the codec beside EnCodec, of training, sc
 	$(BIN)/python -m benchmarks.codec_speed
 	$(BIN)/python -m benchmarks.training_speed
 	$(BIN)/python -m benchmarks.busy_machine
+	$(BIN)/python -m benchmarks.folders
 	$(BIN)/python -m benchmarks.scoring_speed
 	$(BIN)/python -m benchmarks.orchestration
 

@@ -33,18 +33,20 @@ def measure() -> dict[str, float]:
     import numpy as np
     import torch
 
-    from codec import PRESETS, AudioCodec
+    import codec
+    from codec import checkpoint
 
-    torch.manual_seed(0)
-    config = PRESETS["general-24k"]
-    model = AudioCodec(config)
+    model = codec.load(checkpoint.DEFAULT)
+    config = model.config
     waveform = 0.1 * torch.randn(4, config.channels, 75 * config.hop)
 
     def step() -> None:
-        model.decoder(model.encoder(waveform)).square().mean().backward()
+        model.train()
+        found = model(waveform)
+        (found.waveform.square().mean() + found.kbps.mean()).backward()
 
     training = median(step)
-    model.freeze()
+    model.eval()
     audio = np.random.default_rng(0).standard_normal((1, 10 * config.sample_rate))
     wave = (0.1 * audio).astype(np.float32)
     return {"step": training, "encode": median(lambda: model.compress(wave, config.sample_rate))}

@@ -5,11 +5,12 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from codec import containers
 from codec.containers import Block
@@ -132,7 +133,7 @@ def to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
     return np.clip(scaled, -32768, 32767).astype(np.int16)
 
 
-def as_waveform(samples: ArrayLike) -> NDArray[np.float32]:
+def as_waveform(samples: Any) -> NDArray[np.float32]:
     """Whatever holds (channels, samples) or (samples,), a tensor too, as (channels, samples).
 
     Raises AudioError for what holds no floats, or another number of dimensions. Integers are not

@@ -19,7 +19,8 @@ from codec.files import replacing
 from pipeline.process import lives
 
 _plainly = LocalFileSystem.open
-_walk = FsspecLocalFileSystem.walk
+_local: Any = FsspecLocalFileSystem
+_walk = _local.walk
 
 
 def keep_whole() -> None:
@@ -34,7 +35,7 @@ def hash_what_can_be() -> None:
     DVC hashes such a folder before `prepare` can say what it skips of it, and would end, or wait
     for ever.
     """
-    FsspecLocalFileSystem.walk = _walk_hashable
+    _local.walk = _walk_hashable
 
 
 def release_dead(repo: Repo) -> None:
