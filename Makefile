@@ -38,6 +38,8 @@ format: install  ## let ruff format and mend
 bench: install  ## speed and memory of the codec beside EnCodec, of training, scoring, orchestration
 	$(BIN)/python -m benchmarks.codec_speed
 	$(BIN)/python -m benchmarks.training_speed
+	$(BIN)/python -m benchmarks.busy_machine
+	$(BIN)/python -m benchmarks.folders
 	$(BIN)/python -m benchmarks.scoring_speed
 	$(BIN)/python -m benchmarks.orchestration
 

@@ -1,32 +1,46 @@
 """Reading, writing and resampling: the one place for each."""
 
+import itertools
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from codec.errors import AudioError
-from codec.files import replacing
+from codec import containers
+from codec.containers import Block
+from codec.errors import AudioError, naming
+from codec.files import is_stream, opened, replacing
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aif", ".aiff")
+SUFFIXES = (
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".m4b", ".aac", ".aif", ".aiff",
+)  # fmt: skip
 """File name endings that count as audio when a folder is searched."""
 
 MIN_RATE, MAX_RATE, MAX_CHANNELS = 8_000, 192_000, 8
 
 
-BLOCK_SAMPLES = 1 << 18
-"""Samples per channel that are in memory at a time when a file is read or written in parts."""
+_FULL_SCALE = {
+    "uint8": ": (samples - 128) / 128",
+    "int16": ": samples / 32768",
+    "int32": ": samples / 2147483648",
+}
+"""What makes floats of PCM."""
+LARGEST_WAV = (1 << 32) - (1 << 16)
+"""Bytes of samples that a WAV with 32-bit lengths has room for."""
 
 
 def read(path: str | Path) -> tuple[NDArray[np.float32], int]:
     """An audio file to (channels, samples) float32 in [-1, 1] and its sample rate in Hz.
 
-    WAV, FLAC, OGG and MP3 through libsndfile, M4A through FFmpeg's libraries (PyAV). Raises
-    AudioError where the file cannot be read or holds no samples.
+    WAV, FLAC, AIFF and Ogg through libsndfile, MP3, M4A and others through FFmpeg's libraries
+    (PyAV): the content decides, not the name. Channels are in the order of WAV. Raises AudioError
+    where the file cannot be read, or holds no samples, or changes its format on the way.
     """
     with reading(path) as (parts, rate):
         return np.concatenate(list(parts), axis=-1), rate
@@ -36,102 +50,121 @@ def read(path: str | Path) -> tuple[NDArray[np.float32], int]:
 def reading(path: str | Path) -> Iterator[tuple[Iterator[NDArray[np.float32]], int]]:
     """``read`` in parts: an iterator of (channels, samples) and the rate, in constant memory."""
     path = Path(path)
-    if not path.exists():
-        raise AudioError(f"{path}: no such file")
     if path.is_dir():
         raise AudioError(f"{path}: is a folder, not an audio file")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: is empty (0 bytes)")
-    opened = _opened_av if path.suffix.lower() in (".m4a", ".mp4", ".aac") else _opened_soundfile
-    with opened(path) as (parts, rate):
-        yield _not_empty(parts, path), rate
-
-
-def _not_empty(parts: Iterator[NDArray[np.float32]], path: Path) -> Iterator[NDArray[np.float32]]:
-    empty = True
-    for part in parts:
-        empty = False
-        yield part
-    if empty:
-        raise AudioError(f"{path}: holds no samples")
-
-
-@contextmanager
-def _opened_soundfile(path: Path) -> Iterator[tuple[Iterator[NDArray[np.float32]], int]]:
     try:
-        with soundfile.SoundFile(path) as file:
-            yield _blocks(file), file.samplerate
-    except soundfile.LibsndfileError as error:
-        reason = error.error_string.strip().rstrip(".")
-        raise AudioError(f"{path}: cannot be read as audio: {reason}") from error
+        with opened(path) as file:
+            blocks = _of_one_format(containers.blocks(file), path)
+            first = next(blocks, None)
+            if first is None:
+                raise AudioError(f"{path}: holds no samples")
+            yield (part for part, _ in itertools.chain([first], blocks)), first[1]
+    except FileNotFoundError as error:
+        if error.filename not in (str(path), path):
+            raise
+        raise AudioError(f"{path}: no such file") from error
 
 
-def _blocks(file: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
-    while len(block := file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
-        yield np.ascontiguousarray(block.T, np.float32)
-
-
-@contextmanager
-def _opened_av(path: Path) -> Iterator[tuple[Iterator[NDArray[np.float32]], int]]:
-    import av
-
-    try:
-        with av.open(str(path), mode="r") as container:
-            if not container.streams.audio:
-                raise AudioError(f"{path}: has no audio stream")
-            stream = container.streams.audio[0]
-            to_float = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
-            frames = container.decode(stream)
-            yield (
-                (
-                    np.asarray(out.to_ndarray(), np.float32)
-                    for frame in frames
-                    for out in to_float.resample(frame)
-                ),
-                int(stream.rate),
-            )
-    except av.FFmpegError as error:
-        raise AudioError(f"{path}: cannot be read as audio: {error.strerror}") from error
+def _of_one_format(blocks: Iterator[Block], path: Path) -> Iterator[Block]:
+    """The same blocks, with the file's name in errors; AudioError where rate or channels change."""
+    known: tuple[int, int] | None = None
+    seconds = 0.0
+    with naming(path):
+        for part, rate in blocks:
+            found = (rate, part.shape[0])
+            if known not in (None, found):
+                raise AudioError(
+                    f"changes after {seconds:.2f} s from {known[0]} Hz and {known[1]} channels to "
+                    f"{rate} Hz and {part.shape[0]}; split it there"
+                )
+            known = found
+            seconds += part.shape[-1] / rate
+            yield part, rate
 
 
 def write(path: str | Path, waveform: NDArray[np.float32], sample_rate: int) -> None:
-    """Write (channels, samples) as 16-bit PCM, WAV or FLAC by the name's ending, in one step.
+    """Write (channels, samples) or (samples,) as 16-bit PCM, WAV or FLAC by the name's ending.
 
-    Samples outside [-1, 1] are clipped: a fixed-point file has no room for them.
+    In one step. Samples outside [-1, 1] are clipped: a fixed-point file has no room for them.
     """
-    write_parts(path, [waveform], sample_rate, waveform.shape[0])
+    waveform = as_waveform(waveform)
+    write_parts(path, [waveform], sample_rate, *waveform.shape)
 
 
 def write_parts(
-    path: str | Path, parts: Iterable[NDArray[np.float32]], sample_rate: int, channels: int
+    path: str | Path,
+    parts: Iterable[NDArray[np.float32]],
+    sample_rate: int,
+    channels: int,
+    length: int | None = None,
 ) -> int:
-    """``write`` for a waveform that comes in parts; returns its samples per channel."""
+    """``write`` for a waveform that comes in parts; returns its samples per channel.
+
+    ``length`` is what they will be, where it is known: a WAV of more than 4 GiB then becomes RF64,
+    which is the same with room for its length; without it, that is an AudioError.
+    """
     path = Path(path)
     formats = {".wav": "WAV", ".flac": "FLAC"}
-    if path.suffix.lower() not in formats:
+    # What is piped has no name that says.
+    suffix = path.suffix.lower() or (".wav" if is_stream(path) else "")
+    if suffix not in formats:
         raise AudioError(f"{path}: can only write .wav and .flac")
-    length = 0
+    kind, size = formats[suffix], 2 * channels
+    if kind == "WAV" and (length or 0) * size > LARGEST_WAV:
+        kind = "RF64"
+    done = 0
     with (
         replacing(path) as scratch,
         soundfile.SoundFile(
-            scratch,
-            "w",
-            sample_rate,
-            channels,
-            subtype="PCM_16",
-            format=formats[path.suffix.lower()],
+            os.fsencode(scratch), "w", sample_rate, channels, subtype="PCM_16", format=kind
         ) as file,
     ):
         for part in parts:
+            done += part.shape[-1]
+            if kind == "WAV" and done * size > LARGEST_WAV:
+                raise AudioError(f"{path}: more than 4 GiB, too much for a WAV; write a .flac")
             file.write(to_int16(part).T)
-            length += part.shape[-1]
-    return length
+    return done
 
 
 def to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
     """Float in [-1, 1] to 16-bit integers, rounded, clipped."""
     scaled = np.rint(np.asarray(waveform, np.float64) * 32768)
     return np.clip(scaled, -32768, 32767).astype(np.int16)
+
+
+def as_waveform(samples: Any) -> NDArray[np.float32]:
+    """Whatever holds (channels, samples) or (samples,), a tensor too, as (channels, samples).
+
+    Raises AudioError for what holds no floats, or another number of dimensions. Integers are not
+    guessed at: whether 1 is full scale or next to nothing, only the caller knows.
+    """
+    if hasattr(samples, "detach"):  # a tensor of torch, which this module need not import
+        samples = samples.detach().cpu()
+        samples = (samples.float() if samples.is_floating_point() else samples).numpy()
+    try:
+        array = np.asarray(samples)
+    except ValueError as error:  # lists of unequal lengths
+        raise AudioError(f"not an array of samples: {error}") from error
+    if array.ndim not in (1, 2):
+        raise AudioError(
+            f"shape {array.shape}; pass one waveform, (channels, samples) or (samples,)"
+        )
+    if not np.issubdtype(array.dtype, np.floating):
+        scale = _FULL_SCALE.get(array.dtype.name, "")
+        raise AudioError(f"samples of type {array.dtype}; pass floats in [-1, 1]{scale}")
+    with np.errstate(over="ignore"):  # infinity is refused later, and by its place
+        return np.atleast_2d(array).astype(np.float32, copy=False)
+
+
+def whole_rate(sample_rate: float) -> int:
+    """A sample rate in Hz as an integer; AudioError where it is none."""
+    try:
+        if int(sample_rate) == sample_rate:
+            return int(sample_rate)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise AudioError(f"sample rate {sample_rate!r}; pass a whole number of Hz")
 
 
 def check(waveform: NDArray[np.float32], sample_rate: int, start: int = 0) -> None:
@@ -153,7 +186,10 @@ def check_format(sample_rate: int, channels: int) -> None:
     if not MIN_RATE <= sample_rate <= MAX_RATE:
         raise AudioError(f"sample rate {sample_rate} Hz; {MIN_RATE} to {MAX_RATE} can be coded")
     if not 1 <= channels <= MAX_CHANNELS:
-        raise AudioError(f"{channels} channels; 1 to {MAX_CHANNELS} can be coded")
+        raise AudioError(
+            f"{channels} channels; 1 to {MAX_CHANNELS} can be coded (a waveform is an array of "
+            "(channels, samples))"
+        )
 
 
 def resample(
@@ -218,6 +254,15 @@ def fit_parts(parts: Iterable[NDArray[np.float32]], length: int) -> Iterator[NDA
 def fit_length(waveform: NDArray[np.float32], length: int) -> NDArray[np.float32]:
     """(channels, samples) cut, or continued with zeros, to exactly ``length`` samples."""
     return np.concatenate(list(fit_parts([waveform], length)), axis=-1)
+
+
+def resampler_reach(source_rate: int, target_rate: int) -> float:
+    """Seconds on either side that a resampled sample depends on.
+
+    soxr's filter of this quality falls below 1e-7 of its peak within 127 samples of the lower rate;
+    twice that is taken.
+    """
+    return 0.0 if source_rate == target_rate else 256 / min(source_rate, target_rate)
 
 
 def resampled_length(length: int, source_rate: int, target_rate: int) -> int:

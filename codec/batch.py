@@ -1,19 +1,21 @@
 """Files and folders of them: what the commands encode and decode do."""
 
 import functools
+import math
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from tqdm import tqdm
 
 from codec import audio, checkpoint
 from codec.coding import bitstream
-from codec.errors import UserError, naming
-from codec.files import replacing
+from codec.errors import FOR_ALL, UserError, naming, reason
+from codec.files import below, check_apart, is_stream, opened, replacing
 from codec.model import AudioCodec, load
+from codec.names import output_names
+from codec.process import Died, each
 
 Job = tuple[Path, Path]
 
@@ -28,17 +30,19 @@ def _model_of(model_hash: bytes) -> AudioCodec:
     return checkpoint.find_by_hash(model_hash)
 
 
-def _decoder(source: Path, model: str | None) -> AudioCodec:
+def _decoder(file: BinaryIO, model: str | None) -> AudioCodec:
     """The model that was named, or else the one that the file names."""
     if model is not None:
         return _model(model)
-    with source.open("rb") as file:
-        return _model_of(bitstream.read_header(file).model_hash)
+    header = bitstream.read_header(file)
+    file.seek(0)
+    return _model_of(header.model_hash)
 
 
 def encode_file(source: Path, target: Path, model: str, codebooks: int | None = None) -> str:
     """Encode one file in constant memory; returns a line about the result."""
     codec = _model(model)
+    check_apart(source, target)
     with (
         naming(source),
         audio.reading(source) as (parts, rate),
@@ -53,10 +57,11 @@ def encode_file(source: Path, target: Path, model: str, codebooks: int | None = 
 def decode_file(source: Path, target: Path, model: str | None, skip_damaged: bool = False) -> str:
     """Decode one file in constant memory; returns a line about the result and about damage."""
     lost: list[bitstream.Chunk] = []
-    with naming(source), source.open("rb") as file:
-        codec = _decoder(source, model)
+    check_apart(source, target)
+    with naming(source), opened(source) as file:
+        codec = _decoder(file, model)
         header, parts = codec.decompress_parts(file, lost if skip_damaged else None)
-        audio.write_parts(target, parts, header.sample_rate, header.channels)
+        audio.write_parts(target, parts, header.sample_rate, header.channels, header.length)
     lines = [f"{target}: {header.seconds:.2f} s at {header.sample_rate} Hz"]
     for chunk in lost:
         begin = chunk.number * bitstream.CHUNK_SECONDS
@@ -68,9 +73,10 @@ def decode_file(source: Path, target: Path, model: str | None, skip_damaged: boo
 
 def trim_file(source: Path, target: Path, codebooks: int) -> str:
     """Cut one file down to its first codebooks; returns a line about the result."""
+    check_apart(source, target)
     with (
         naming(source),
-        source.open("rb") as file,
+        opened(source) as file,
         replacing(target) as scratch,
         scratch.open("wb") as out,
     ):
@@ -81,7 +87,7 @@ def trim_file(source: Path, target: Path, codebooks: int) -> str:
 
 def describe_file(source: Path, model: str | None) -> bitstream.Description:
     """The facts of one file; symbols are counted where its model is named or found."""
-    with naming(source), source.open("rb") as file:
+    with naming(source), opened(source) as file:
         header = bitstream.read_header(file)
         file.seek(0)
         codec: AudioCodec | None = None
@@ -98,8 +104,12 @@ def decode_range(
     source: Path, target: Path, model: str | None, start: float, duration: float | None
 ) -> str:
     """Decode some seconds of one file; returns a line about the result."""
-    with naming(source), source.open("rb") as file:
-        codec = _decoder(source, model)
+    check_apart(source, target)
+    for option, value in (("--start", start), ("--duration", duration)):
+        if value is not None and not math.isfinite(value):
+            raise UserError(f"{option} {value}: give seconds")
+    with naming(source), opened(source) as file:
+        codec = _decoder(file, model)
         if duration is None:
             duration = bitstream.read_header(file).seconds - start
             file.seek(0)
@@ -113,10 +123,9 @@ def encode_folder(
 ) -> tuple[int, int, list[str]]:
     """Encode all audio below a folder; returns files done, files kept, and reasons of failure."""
     _model(model)
-    found = [path for path in source.rglob("*") if path.suffix.lower() in audio.SUFFIXES]
     encode = functools.partial(encode_file, model=model, codebooks=codebooks)
     work = functools.partial(_try, encode)
-    return _all(found, source, target, ".rdc", work, jobs, force)
+    return _all(audio.SUFFIXES, source, target, ".rdc", work, jobs, force)
 
 
 def decode_folder(
@@ -124,20 +133,26 @@ def decode_folder(
 ) -> tuple[int, int, list[str]]:
     """Decode all .rdc files below a folder to .wav; returns as ``encode_folder`` does."""
     work = functools.partial(_try, functools.partial(decode_file, model=model))
-    return _all(list(source.rglob("*.rdc")), source, target, ".wav", work, jobs, force)
+    return _all((".rdc",), source, target, ".wav", work, jobs, force)
 
 
 def _try(work: Callable[[Path, Path], str], job: Job) -> str:
     """Do one file; returns the reason where it cannot be done, else nothing."""
     try:
+        if is_stream(job[0]):  # which may have no end
+            raise UserError(f"{job[0]}: is a pipe or a device, not a file")
         work(*job)
-    except UserError as error:
-        return str(error)
+    except OSError as error:
+        if error.errno in FOR_ALL:
+            raise  # the next file would fare no better
+        return reason(job[0], error)
+    except Exception as error:
+        return reason(job[0], error)
     return ""
 
 
 def _all(
-    found: list[Path],
+    endings: tuple[str, ...],
     source: Path,
     target: Path,
     suffix: str,
@@ -145,20 +160,16 @@ def _all(
     jobs: int,
     force: bool,
 ) -> tuple[int, int, list[str]]:
-    if not found:
+    found, refused = below(source, endings)
+    if not found and not refused:
         raise UserError(f"{source}: no files to do in this folder")
-    # The old ending stays in the name where two files differ in nothing else.
-    names = [path.relative_to(source).with_suffix("") for path in sorted(found)]
-    pairs = []
-    for path, name in zip(sorted(found), names, strict=True):
-        unique = name if names.count(name) == 1 else path.relative_to(source)
-        pairs.append((path, target / unique.with_name(unique.name + suffix)))
+    names = output_names((path.relative_to(source).as_posix() for path in found), suffix)
+    pairs = [(source / name, target / out) for name, out in sorted(names.items())]
     todo = [(path, out) for path, out in pairs if force or not out.exists()]
-    failed = []
-    with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        for reason in tqdm(pool.map(work, todo), total=len(todo), disable=None, unit="file"):
-            if reason:
-                failed.append(reason)
-    return len(todo) - len(failed), len(pairs) - len(todo), failed
+    failed = [reason(Path(error.filename), error) for error in refused]
+    results = each(work, todo, jobs, torch.set_num_threads, 1)
+    for (path, _), why in tqdm(results, total=len(todo), disable=None, unit="file"):
+        if why:
+            failed.append(f"{path}: {why.reason}" if isinstance(why, Died) else why)
+    done = len(todo) + len(refused) - len(failed)
+    return done, len(pairs) - len(todo), sorted(failed)

@@ -7,7 +7,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from codec.coding.tables import FrozenTables
 from codec.config import CodecConfig
 from codec.errors import UserError
 from codec.files import replacing
-from codec.model import AudioCodec, weights_hash
+from codec.model import AudioCodec, plain, weights_hash
 
 FORMAT = 1
 FILE_NAME = "model.safetensors"
@@ -62,8 +62,9 @@ def load(path: str | Path) -> AudioCodec:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     weights = _widened(tensors)
     try:
-        model = AudioCodec(CodecConfig.model_validate(about["config"]))
-        model.load_state_dict(weights)
+        with plain():
+            model = AudioCodec(CodecConfig.model_validate(about["config"]))
+            model.load_state_dict(weights)
     except (ValidationError, KeyError, RuntimeError) as error:
         raise UserError(f"{path}: config and weights do not fit: {error}") from error
     if "tables.lowest" in tensors:
@@ -87,11 +88,12 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _about(file: Any, path: Path) -> dict[str, Any]:
     """The metadata of an open model file; UserError for a file of something else."""
-    about: dict[str, Any] = json.loads((file.metadata() or {}).get("rdcodec", "{}"))
-    if about.get("format") != FORMAT:
-        raise UserError(
-            f"{path}: not a model of this rdcodec (format {about.get('format')}, not {FORMAT})"
-        )
+    try:
+        about = json.loads((file.metadata() or {}).get("rdcodec", "{}"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not a model of this rdcodec: {error}") from error
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise UserError(f"{path}: not a model of this rdcodec: its metadata has no format {FORMAT}")
     return about
 
 
@@ -156,7 +158,8 @@ def _folder() -> Path:
 
 def _path_by_hash(model_hash: bytes) -> Path | None:
     for path in [*released().values(), *sorted(_folder().glob(f"*/{FILE_NAME}"))]:
-        with _opened(path) as file:
+        # Other programs, too, call their models so, and none of those is the one looked for.
+        with suppress(UserError), _opened(path) as file:
             if _about(file, path).get("hash") == model_hash.hex():
                 return path
     return None

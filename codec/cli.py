@@ -1,6 +1,7 @@
 """The codec's commands: encode, decode, trim, info, verify, models."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +16,12 @@ JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Files at a time,
 
 
 def encode(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Audio file or folder, any rate.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.rdc", help="File, or folder for folders.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="Audio file or folder, any rate; - reads a pipe.")
+    ],
+    target: Annotated[
+        str, typer.Argument(metavar="OUT.rdc", help="File or folder; - is standard output.")
+    ],
     model: ModelOption = None,
     codebooks: Annotated[
         int | None,
@@ -30,15 +35,19 @@ def encode(
 
     name = _chosen(model)
     if source.is_dir():
-        _say(batch.encode_folder(source, target, name, codebooks, jobs, force))
+        _say(batch.encode_folder(source, Path(target), name, codebooks, jobs, force))
     else:
-        _ready(source, target, force)
-        typer.echo(batch.encode_file(source, target, name, codebooks))
+        source, out = _ready(source, target, ".rdc", force)
+        _tell(batch.encode_file(source, out, name, codebooks), out)
 
 
 def decode(
-    source: Annotated[Path, typer.Argument(metavar="IN.rdc", help="File or folder.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.wav", help=".wav or .flac, or folder.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN.rdc", help="File or folder; - reads a pipe.")
+    ],
+    target: Annotated[
+        str, typer.Argument(metavar="OUT.wav", help=".wav or .flac, or folder; - is a WAV's pipe.")
+    ],
     model: ModelOption = None,
     start: Annotated[float, typer.Option("--start", min=0, help="First second to decode.")] = 0.0,
     duration: Annotated[
@@ -58,28 +67,28 @@ def decode(
     if source.is_dir():
         if start or duration is not None or skip_damaged:
             raise UserError("--start, --duration and --skip-damaged are for one file at a time")
-        _say(batch.decode_folder(source, target, model, jobs, force))
+        _say(batch.decode_folder(source, Path(target), model, jobs, force))
         return
-    _ready(source, target, force)
+    source, out = _ready(source, target, ".wav", force)
     if start or duration is not None:
         if skip_damaged:
             raise UserError("--skip-damaged goes with whole files, not with --start or --duration")
-        typer.echo(batch.decode_range(source, target, model, start, duration))
+        _tell(batch.decode_range(source, out, model, start, duration), out)
     else:
-        typer.echo(batch.decode_file(source, target, model, skip_damaged))
+        _tell(batch.decode_file(source, out, model, skip_damaged), out)
 
 
 def trim(
     source: Annotated[Path, typer.Argument(metavar="IN.rdc")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.rdc")],
+    target: Annotated[str, typer.Argument(metavar="OUT.rdc")],
     codebooks: Annotated[int, typer.Option("--codebooks", help="How many of them to keep.")],
     force: ForceOption = False,
 ) -> None:
     """Cut a file of a residual model down to its first codebooks; nothing is encoded again."""
     from codec import batch
 
-    _ready(source, target, force)
-    typer.echo(batch.trim_file(source, target, codebooks))
+    source, out = _ready(source, target, ".rdc", force)
+    _tell(batch.trim_file(source, out, codebooks), out)
 
 
 def info(
@@ -93,7 +102,7 @@ def info(
     """
     from codec import batch
 
-    _exists(source)
+    source = _exists(source)
     facts = vars(batch.describe_file(source, model))
     if as_json:
         typer.echo(json.dumps(facts))
@@ -109,9 +118,10 @@ def verify(source: Annotated[Path, typer.Argument(metavar="FILE.rdc")]) -> None:
     """Check every byte of an .rdc file against its checksums, without decoding it."""
     from codec.coding import bitstream
     from codec.errors import naming
+    from codec.files import opened
 
-    _exists(source)
-    with naming(source), source.open("rb") as file:
+    source = _exists(source)
+    with naming(source), opened(source) as file:
         facts = bitstream.describe(file)
     typer.echo(f"{source}: whole, {facts.chunks} chunks, {facts.seconds:.3f} s")
 
@@ -149,19 +159,46 @@ def _chosen(model: str | None) -> str:
     return model or checkpoint.DEFAULT
 
 
-def _exists(source: Path) -> None:
+def _exists(source: Path) -> Path:
+    """The input, which has to be there; - is standard input."""
     from codec.errors import UserError
 
-    if not source.is_file():
+    if str(source) == "-":
+        return Path("/dev/stdin")
+    if source.is_dir():
+        raise UserError(f"{source}: is a folder; name a file")
+    if not os.path.lexists(source):
         raise UserError(f"{source}: no such file")
+    return source
 
 
-def _ready(source: Path, target: Path, force: bool) -> None:
+def _ready(source: Path, target: str, ending: str, force: bool) -> tuple[Path, Path]:
+    """Input and output of a command, where they can be used; - is standard input or output.
+
+    What is a folder, or ends with a slash and is to be one, gets a file named after the input.
+    """
     from codec.errors import UserError
+    from codec.files import check_apart, is_stream
 
-    _exists(source)
-    if target.exists() and not force:
-        raise UserError(f"{target}: exists already; --force overwrites it")
+    source = _exists(source)
+    if target == "-":
+        return source, Path("/dev/stdout")
+    out = Path(target)
+    if out.is_dir() or target.endswith("/"):
+        if is_stream(source):
+            raise UserError(f"{target}: is a folder; name a file, for a pipe has no name to take")
+        out /= source.stem + ending
+    check_apart(source, out)
+    if out.exists() and not is_stream(out) and not force:
+        raise UserError(f"{out}: exists already; --force overwrites it")
+    return source, out
+
+
+def _tell(line: str, out: Path) -> None:
+    """Say a line where it is no part of the output."""
+    from codec.files import is_stream
+
+    typer.echo(line, err=is_stream(out))
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (encode, decode, trim, info, verify, models)

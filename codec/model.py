@@ -1,8 +1,13 @@
 """AudioCodec: encoder, quantizer, entropy model and decoder as one thing."""
 
+import functools
 import hashlib
 import io
+import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -10,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import Buffer
 
 from codec import audio
 from codec.coding import bitstream, range_coder
@@ -73,12 +79,12 @@ class AudioCodec(CodecNetwork):
     ) -> bytes:
         """(channels, samples) or (samples,) waveform at any rate to the bytes of an .rdc file.
 
+        An array or a tensor, of floats in [-1, 1].
         ``codebooks`` is how many of a residual quantizer's codebooks are used; None: all. Raises
         AudioError for audio that cannot be coded: NaN, infinity, no samples, no usual rate.
         """
         file = io.BytesIO()
-        wave = np.atleast_2d(np.asarray(waveform, np.float32))
-        self.compress_to(file, [wave], sample_rate, codebooks)
+        self.compress_to(file, [waveform], sample_rate, codebooks)
         return file.getvalue()
 
     def compress_to(
@@ -94,12 +100,15 @@ class AudioCodec(CodecNetwork):
         chunk, and the coded bytes: checksums cover the header, and that needs the length.
         """
         rows, length, channels = self._rows(codebooks), 0, 0
+        sample_rate = audio.whole_rate(sample_rate)
         tables = self.frozen_tables()
 
         def checked() -> Iterator[NDArray[np.float32]]:
             nonlocal length, channels
-            for part in parts:
+            for part in map(audio.as_waveform, parts):
                 audio.check(part, sample_rate, start=length)
+                if channels not in (0, part.shape[0]):
+                    raise AudioError(f"{channels} channels, and in a later part {part.shape[0]}")
                 length, channels = length + part.shape[-1], part.shape[0]
                 yield part
 
@@ -123,10 +132,9 @@ class AudioCodec(CodecNetwork):
             file.write(bitstream.pack_chunk(header, number, payload))
         return header
 
-    def decompress(self, data: bytes | BinaryIO) -> tuple[NDArray[np.float32], int]:
+    def decompress(self, data: Buffer | BinaryIO) -> tuple[NDArray[np.float32], int]:
         """The bytes of an .rdc file, or a file open for them, to (channels, samples) and rate."""
-        file = io.BytesIO(data) if isinstance(data, bytes) else data
-        header, parts = self.decompress_parts(file)
+        header, parts = self.decompress_parts(as_file(data))
         return np.concatenate(list(parts), axis=-1), header.sample_rate
 
     def decompress_parts(
@@ -176,12 +184,13 @@ class AudioCodec(CodecNetwork):
             raise UserError(
                 f"--start {start:g} --duration {duration:g}: the file has {header.seconds:.3f} s"
             )
-        # A second more on either side gives networks and resampler all that they see of the
-        # signal; whole seconds fall on samples and frames of every rate.
-        begin, end = max(0, int(start) - 1), int(start + duration) + 2
+        # What networks and resampler see of the signal on either side, in seconds.
+        margin = self.config.context_frames / self.config.frame_rate
+        margin += audio.resampler_reach(self.config.sample_rate, header.sample_rate)
+        size = bitstream.CHUNK_SECONDS
         chunks = range(
-            begin // bitstream.CHUNK_SECONDS,
-            min(header.chunks, -(-end // bitstream.CHUNK_SECONDS)),
+            max(0, math.floor((first / header.sample_rate - margin) / size)),
+            min(header.chunks, math.ceil((last / header.sample_rate + margin) / size)),
         )
         parts = []
         for chunk in bitstream.read_chunks(file, header, chunks.start, chunks.stop):
@@ -247,7 +256,8 @@ class AudioCodec(CodecNetwork):
 
     @torch.inference_mode()
     def _symbols(self, parts: Iterable[NDArray[np.float32]]) -> Iterator[Tensor]:
-        for latent in encode_latent(self.encoder, map(torch.from_numpy, parts), self.config):
+        waveforms = map(torch.from_numpy, parts)
+        for latent in plainly(encode_latent(self.encoder, waveforms, self.config)):
             if not torch.isfinite(latent).all():
                 raise AudioError("the encoder gave values that are not finite on this audio")
             yield self.quantizer.quantize(latent)
@@ -257,7 +267,7 @@ class AudioCodec(CodecNetwork):
         self, parts: Iterable[NDArray[np.int32]], channels: int
     ) -> Iterator[NDArray[np.float32]]:
         latents = (self.quantizer.dequantize(torch.from_numpy(part)) for part in parts)
-        for waveform in decode_latent(self.decoder, latents, self.config, channels):
+        for waveform in plainly(decode_latent(self.decoder, latents, self.config, channels)):
             yield waveform.numpy().copy()
 
     def _rows(self, codebooks: int | None) -> int:
@@ -314,6 +324,47 @@ class AudioCodec(CodecNetwork):
                 "this model has no frozen tables yet; `rdcodec run` makes them in fit_entropy"
             )
         return self.tables
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """torch as it is by default: float32 on the CPU, whatever the caller's context is.
+
+    Autocast, another default type or device would make other symbols, or none.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu"), torch.autocast("cpu", enabled=False):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def plainly(items: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The same items, each of them made in ``plain`` torch; the caller's own work is not."""
+    source = iter(items)
+    while True:
+        with plain():
+            item = next(source, None)
+        if item is None:
+            return
+        yield item
+
+
+def as_file(data: Buffer | BinaryIO) -> BinaryIO:
+    """Bytes, or what is open for reading them, as a file that can be read anywhere."""
+    if isinstance(data, str | PathLike):
+        raise UserError(f"{os.fspath(data)!r} is a path; pass the file's bytes, or open it")
+    if isinstance(data, Buffer):
+        return io.BytesIO(data)
+    if not hasattr(data, "read") or isinstance(data, io.TextIOBase):
+        raise UserError(f"{type(data).__name__}; pass bytes, or a file opened with 'rb'")
+    return data if data.seekable() else io.BytesIO(data.read())
+
+
+# OpenMP's threads are not there after a fork, and whoever waits for them waits for ever.
+os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))
 
 
 def weights_hash(config: CodecConfig, weights: Mapping[str, Tensor]) -> bytes:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from codec.errors import one_line
-from pipeline.process import die_with_parent
+from codec.process import die_with_parent
 
 T = TypeVar("T")
 FORCED = "RDCODEC_FORCED"

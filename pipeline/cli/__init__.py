@@ -2,6 +2,7 @@
 
 from codec import cli as codec
 from codec.errors import one_line
+from codec.process import let_threads_sleep
 from pipeline.cli import results, run
 
 app = codec.application(*codec.COMMANDS, *run.COMMANDS, *results.COMMANDS)
@@ -9,5 +10,6 @@ app = codec.application(*codec.COMMANDS, *run.COMMANDS, *results.COMMANDS)
 
 def main() -> None:
     """Run a command; a UserError is one line on stderr and exit status 2."""
+    let_threads_sleep()
     with one_line():
         app()

@@ -1,27 +1,37 @@
 """Any folder, or any manifest.csv, of audio files."""
 
+import contextlib
+import csv
 import hashlib
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+import io
+import logging
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from codec import audio
-from codec.errors import AudioError, UserError
-from pipeline.corpora import Made, Settings, ahead
+from codec.errors import AudioError, UserError, reason
+from codec.files import below, is_stream
+from codec.names import output_names, printable
+from codec.process import Died, each
+from pipeline.corpora import Made, Settings
 from pipeline.corpora.manifest import FILE_NAME, KINDS, Clip
-from pipeline.process import die_with_parent
 from pipeline.stage import cores, progress
 
 SOURCE_COLUMNS = ("source", "speaker", "recording", "speaker_or_recording_id")
 """Columns of a manifest that may name the speaker or recording, the first one found counts."""
 ORIGIN_COLUMNS = ("origin", "source_repo")
 """The same for where a file comes from; without one it is the file's path."""
+
+
+MOST_CHANNELS = 2
+"""Of a test clip: what all coders of the bench take."""
+log = logging.getLogger("rdcodec")
 
 
 @dataclass(frozen=True)
@@ -40,23 +50,46 @@ class Entry:
 def clips(settings: Settings) -> Iterator[Made]:
     """The files of a folder or a manifest, read on all cores; those of no use are skipped."""
     found = entries(settings.path)
-    longest = settings.corpus.longest_test_seconds if settings.split == "test" else 0.0
-    read = partial(_usable, mono=settings.corpus.mono, longest=longest)
-    with ProcessPoolExecutor(cores(), initializer=die_with_parent) as pool:
-        results = progress(ahead(pool, read, found, 4 * cores()), len(found), settings.split)
-        for entry, result in zip(found, results, strict=True):
-            if isinstance(result, str):
-                settings.skip(str(entry.path), result)
-            else:
-                yield *result, result[0].sample_rate
+    testing = settings.split == "test"
+    longest = settings.corpus.longest_test_seconds if testing else 0.0
+    most = MOST_CHANNELS if testing else audio.MAX_CHANNELS
+    read = partial(_usable, mono=settings.corpus.mono, longest=longest, most=most)
+    results = each(read, found, min(cores(), len(found)))
+    for entry, result in progress(results, len(found), settings.split):
+        if isinstance(result, tuple):
+            yield *result, result[0].sample_rate
+            continue
+        path = printable(str(entry.path))
+        why = f"{path}: {result.reason}" if isinstance(result, Died) else printable(result)
+        settings.skip(path, why)
 
 
-def _usable(entry: Entry, mono: bool, longest: float) -> tuple[Clip, NDArray[np.float32]] | str:
+def _usable(
+    entry: Entry, mono: bool, longest: float, most: int
+) -> tuple[Clip, NDArray[np.float32]] | str:
     """A clip, or the reason why there is none."""
     try:
-        return load(entry, mono, longest)
-    except AudioError as error:
-        return str(error) if str(entry.path) in str(error) else f"{entry.path}: {error}"
+        clip, waveform = load(entry, mono, longest)
+    except Exception as error:
+        # Whatever is wrong with one file, a library's own error included, is said of that file.
+        return reason(entry.path, error)
+    if clip.channels > most:
+        return (
+            f"{entry.path}: has {clip.channels} channels, and coders to compare with take {most}; "
+            "set corpus.mono: true, or make it stereo"
+        )
+    return clip, waveform
+
+
+def check_apart(train: Path, test: Path) -> None:
+    """Raise UserError where a file is both trained on and tested with: no score would count."""
+    found = entries(test)
+    if same := list(shared(entries(train), found)):
+        ours, theirs = (printable(str(entry.path)) for entry in same[0])
+        raise UserError(
+            f"corpus.train and corpus.test share {len(same)} of {len(found)} test files, such as "
+            f"{ours} and {theirs}; take them out of one"
+        )
 
 
 def entries(path: Path) -> list[Entry]:
@@ -70,7 +103,7 @@ def entries(path: Path) -> list[Entry]:
     if path.is_dir():
         manifest = path / FILE_NAME
         found = _from_manifest(manifest) if manifest.is_file() else _from_folder(path)
-    elif path.is_file() and path.suffix == ".csv":
+    elif path.is_file() and path.suffix.lower() == ".csv":
         found = _from_manifest(path)
     else:
         raise UserError(f"{path}: neither a folder nor a manifest (.csv)")
@@ -78,45 +111,132 @@ def entries(path: Path) -> list[Entry]:
         raise UserError(
             f"{path}: no audio files ({' '.join(audio.SUFFIXES)}); see corpus in params.yaml"
         )
-    return sorted(found, key=lambda entry: entry.file)
+    # Until here ``file`` is the path inside the corpus.
+    names = output_names((entry.file for entry in found), ".flac", flat=True)
+    named = (replace(entry, file=names[entry.file]) for entry in found)
+    return sorted(named, key=lambda entry: entry.file)
 
 
 def _from_manifest(manifest: Path) -> list[Entry]:
-    try:
-        table = pd.read_csv(manifest, keep_default_na=False, dtype=str)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{manifest}: cannot be read as a table: {error}") from error
-    if "file" not in table:
-        raise UserError(f"{manifest}: has no column `file`")
-    source_column = next((name for name in SOURCE_COLUMNS if name in table), "file")
-    origin_column = next((name for name in ORIGIN_COLUMNS if name in table), "")
-    found = []
-    for row in table.to_dict("records"):
-        kind = row.get("kind") or guess_kind(row["file"])
+    rows = _rows(manifest)
+    source_column = next((name for name in SOURCE_COLUMNS if name in rows[0]), "file")
+    origin_column = next((name for name in ORIGIN_COLUMNS if name in rows[0]), "")
+    found: dict[str, Entry] = {}
+    for row in rows:
+        path, file = manifest.parent / row["file"], row["file"]
+        if "\\" in file and not path.exists():  # written on Windows
+            path, file = manifest.parent / file.replace("\\", "/"), file.replace("\\", "/")
+        kind = row.get("kind", "").lower() or guess_kind(file)
         if kind not in KINDS:
-            raise UserError(f"{manifest}: kind {kind!r} of {row['file']}; use {', '.join(KINDS)}")
-        found.append(
-            Entry(
-                path=manifest.parent / row["file"],
-                file=_flat(row["file"]),
-                kind=kind,
-                source=row[source_column] or row["file"],
-                language=row.get("language", ""),
-                licence=row.get("licence", ""),
-                origin=row.get(origin_column) or (manifest.parent / row["file"]).as_posix(),
-            )
+            raise UserError(f"{manifest}: kind {kind!r} of {file}; use {', '.join(KINDS)}")
+        if file in found:
+            raise UserError(f"{manifest}: names {file} twice")
+        found[file] = Entry(
+            path=path,
+            file=file,
+            kind=kind,
+            source=row[source_column] or file,
+            language=row.get("language", ""),
+            licence=row.get("licence", ""),
+            origin=row.get(origin_column) or path.as_posix(),
         )
-    return found
+    return list(found.values())
+
+
+def _rows(manifest: Path) -> list[dict[str, str]]:
+    """The rows of a table as spreadsheets write it, by the names of its columns in lower case.
+
+    Commas, semicolons or tabs; with a byte order mark or none; spaces around names and values and
+    empty fields at the end of a row mean nothing.
+    """
+    try:
+        text = manifest.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{manifest}: is not UTF-8, in which a manifest is to be saved") from error
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    try:
+        lines = [(table.line_num, [field.strip() for field in row]) for row in table]
+    except csv.Error as error:
+        raise UserError(f"{manifest}: line {table.line_num}: {error}") from error
+    columns = [name.lower() for name in lines[0][1]] if lines else []
+    if "file" not in columns:
+        raise UserError(f"{manifest}: has no column `file`; its columns: {', '.join(columns)}")
+    for name in filter(None, columns):
+        if columns.count(name) > 1:
+            raise UserError(f"{manifest}: has two columns `{name}`")
+    rows = []
+    for number, fields in lines[1:]:
+        if not any(fields):
+            continue
+        if any(fields[len(columns) :]):
+            raise UserError(
+                f"{manifest}: line {number} has {len(fields)} fields, for {len(columns)} columns; "
+                "a field with a separator in it needs quotes"
+            )
+        fields += [""] * (len(columns) - len(fields))
+        row = dict(zip(columns, fields, strict=False))
+        if not row["file"]:
+            raise UserError(f"{manifest}: line {number}: column `file` is empty")
+        rows.append(row)
+    return rows
 
 
 def _from_folder(folder: Path) -> list[Entry]:
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
+    files, refused = below(folder, audio.SUFFIXES)
+    for error in refused:
+        raise UserError(f"{error.filename}: {error.strerror}; or name files in a {FILE_NAME}")
+    for linked in sorted({path.parent for path in files if _is_linked(path.parent, folder)}):
+        log.warning(
+            "%s: is a link; its files count, but DVC does not see when they change "
+            "(`rdcodec run --force prepare` then)", printable(str(linked)),
+        )  # fmt: skip
     found = []
     for path in files:
         name = path.relative_to(folder).as_posix()
         kind = guess_kind(f"{folder.resolve().name}/{name}")
-        found.append(Entry(path, _flat(name), kind, name, "", "", path.as_posix()))
+        origin = printable(path.as_posix())
+        found.append(Entry(path, name, kind, printable(name), "", "", origin))
     return found
+
+
+def _is_linked(path: Path, folder: Path) -> bool:
+    """Whether the way from ``folder`` to ``path`` is a link."""
+    return (path.is_symlink() and path != folder) or (
+        folder in path.parents and path.parent != folder and _is_linked(path.parent, folder)
+    )
+
+
+def shared(ours: Iterable[Entry], theirs: Iterable[Entry]) -> Iterator[tuple[Entry, Entry]]:
+    """Pairs of files of the same bytes."""
+    by_size: dict[int, list[Entry]] = {}
+    for entry in ours:
+        by_size.setdefault(_size(entry), []).append(entry)
+    by_size.pop(0, None)  # neither what is empty nor what is no file
+    digests: dict[Path, bytes] = {}
+
+    def digest(entry: Entry) -> bytes:
+        if entry.path not in digests:
+            with entry.path.open("rb") as file:
+                digests[entry.path] = hashlib.file_digest(file, "sha256").digest()
+        return digests[entry.path]
+
+    for entry in theirs:
+        # Only where sizes agree is anything read.
+        for one in by_size.get(_size(entry), []):
+            with contextlib.suppress(OSError):  # what cannot be read is skipped later, and said
+                if digest(one) == digest(entry):
+                    yield one, entry
+                    break
+
+
+def _size(entry: Entry) -> int:
+    """A file's bytes; 0 for what is none."""
+    try:
+        status = entry.path.stat()
+    except OSError:
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def guess_kind(name: str) -> str:
@@ -129,18 +249,14 @@ def guess_kind(name: str) -> str:
     return "general"
 
 
-def _flat(name: str) -> str:
-    """A relative path as one file name; files of the same name in two folders stay two."""
-    stem, dot, suffix = name.replace("\\", "/").rpartition(".")
-    return (stem if dot else suffix).replace("/", "__") + ".flac"
-
-
 def load(entry: Entry, mono: bool, longest: float) -> tuple[Clip, NDArray[np.float32]]:
     """Read an entry: its row and its (channels, samples) waveform.
 
     ``mono`` averages the channels; ``longest`` > 0 keeps so many seconds from the start. Raises
     AudioError where the file cannot be used, for the caller to list.
     """
+    if is_stream(entry.path):  # which may have no end
+        raise AudioError(f"{entry.path}: is a pipe or a device, not a file")
     waveform, rate = audio.read(entry.path)
     audio.check(waveform, rate)
     if mono:

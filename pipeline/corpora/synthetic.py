@@ -5,9 +5,7 @@ because espeak-ng's output depends on everything that the process spoke before.
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from codec.errors import UserError
+from codec.process import pool
 from pipeline.corpora import Made, Settings, music, sounds
 from pipeline.corpora.espeak import Espeak
 from pipeline.corpora.manifest import Clip
@@ -114,9 +113,9 @@ def _speech(
         )
         for index in range(count)
     ]
-    # "spawn" is what makes the process, and so espeak-ng's state, new.
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        rate, spoken = pool.submit(_speak_all, plan).result()
+    # A new process, and so espeak-ng's state, is new.
+    with pool(1) as speaker:
+        rate, spoken = speaker.submit(_speak_all, plan).result()
     for index, (utterance, samples) in enumerate(zip(plan, spoken, strict=True)):
         waveform = level(rng, samples.astype(np.float64))
         name = f"{recipe.name}-{utterance.language}-{utterance.voice}-{index:04d}"

@@ -41,6 +41,8 @@ def _waveform(wave: NDArray[np.float64]) -> NDArray[np.float64]:
 def _level(wave: NDArray[np.float64]) -> NDArray[np.float64]:
     """Changes of the logarithmic level of 1 ms, smoothed over 4 ms."""
     size = WORKING_RATE // 1000
+    if len(wave) < size:
+        return np.zeros(0)
     power = np.square(wave[: len(wave) // size * size]).reshape(-1, size).mean(axis=1)
     smooth = np.convolve(power, np.hanning(6)[1:-1] / np.hanning(6).sum(), mode="same")
     return np.diff(np.log10(smooth + 1e-7))
@@ -58,6 +60,8 @@ def _best_lag(
     zero = len(reference) - 1
     longest = min(longest, zero, len(products) - zero - 1)
     near = products[zero - longest : zero + longest + 1]
+    if not near.max() > 0:  # opposite at every lag
+        return 0, 0.0
     # Ripples upon one peak are not peaks of their own.
     peaks = np.union1d(find_peaks(near, prominence=0.1 * near.max())[0], np.argmax(near))
     good = peaks[near[peaks] >= AS_GOOD * near.max()]

@@ -5,14 +5,13 @@ One process per core is the whole parallel scheme: each computes in one thread.
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from typing import cast
 
 from codec.errors import UserError
+from codec.process import pool
 from pipeline.params import Score
-from pipeline.process import die_with_parent
 from pipeline.stage import cores
 
 CONNECT_SECONDS = 30  # for which a Dask scheduler is waited for
@@ -29,13 +28,8 @@ def executor(settings: Score, pieces: int) -> Iterator[Executor]:
     """What ``settings`` ask for, with no more processes than there are pieces of work."""
     processes = min(jobs(settings), max(1, pieces))
     if settings.executor == "processes":
-        with (
-            _one_thread_each(),
-            ProcessPoolExecutor(
-                processes, mp_context=get_context("spawn"), initializer=die_with_parent
-            ) as pool,
-        ):
-            yield pool
+        with _one_thread_each(), pool(processes) as workers:
+            yield workers
         return
     try:
         from distributed import Client, LocalCluster

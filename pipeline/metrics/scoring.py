@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from codec import audio
 from codec.errors import UserError
 from codec.files import write_text
@@ -120,6 +122,9 @@ def score_files(reference: Path, degraded: Path, kind: str) -> dict[str, Any]:
     not belong together.
     """
     (ours, rate), (theirs, their_rate) = audio.read(reference), audio.read(degraded)
+    for path, waveform in ((reference, ours), (degraded, theirs)):
+        if len(bad := np.flatnonzero(~np.isfinite(waveform).all(axis=0))):
+            raise UserError(f"{path}: sample {bad[0]} is NaN or infinite; mend the audio first")
     notes = []
     if ours.shape[0] != theirs.shape[0]:
         raise UserError(

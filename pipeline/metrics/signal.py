@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.metric import Metric
+from pipeline.metrics.metric import Metric, Unscorable
 
 
 def si_sdr(
@@ -14,6 +14,8 @@ def si_sdr(
     Not a perceptual measure: it falls with any change of phase. Source: Le Roux et al., "SDR –
     half-baked or well done?", 2019, equation 2. A perfect copy gives +100 dB at most.
     """
+    if not np.any(degraded):
+        raise Unscorable("silent degraded signal")
     scale = float(reference @ degraded) / float(reference @ reference)
     target = scale * reference
     noise = degraded - target

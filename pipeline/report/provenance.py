@@ -3,9 +3,10 @@
 import importlib.metadata
 import os
 import platform
-import subprocess
 from pathlib import Path
 
+from codec.errors import UserError
+from pipeline.git import git
 from pipeline.metrics import installed
 
 PACKAGES = ("rdcodec", "torch", "constriction", "av", "opuslib", "soxr", "soundfile", "bjontegaard",
@@ -16,17 +17,12 @@ PACKAGES = ("rdcodec", "torch", "constriction", "av", "opuslib", "soxr", "soundf
 def revision() -> str:
     """The commit, its date, and whether files were changed since; or why that is not known."""
     try:
-        commit = _git("log", "-1", "--format=%h of %cs")
+        commit = git("log", "-1", "--format=%h of %cs")
         # Untracked files count too: a stage may well read one.
-        changed = _git("status", "--porcelain")
-    except (OSError, subprocess.CalledProcessError):
-        return "not under git, or without a commit yet"
+        changed = git("status", "--porcelain")
+    except UserError as error:
+        return str(error)
     return f"{commit}{', with uncommitted changes' if changed else ''}"
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 def versions() -> dict[str, str]:

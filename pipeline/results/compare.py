@@ -1,6 +1,5 @@
 """Two runs beside each other: their curves, BD-rates and paired tests, on the report's page."""
 
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 
 from codec.errors import UserError
+from pipeline.git import git
 from pipeline.params import Statistics
 from pipeline.report import page
 from pipeline.results import tables
@@ -42,12 +42,10 @@ def load(place: str) -> Results:
     if folder.is_dir():
         name = "the working tree" if folder.samefile(".") else folder.resolve().name
         return _tables(name, lambda table: (folder / table).read_bytes())
-    known = subprocess.run(
-        ["git", "rev-parse", "--quiet", "--verify", f"{place}^{{commit}}"],
-        capture_output=True, check=False,
-    )  # fmt: skip
-    if known.returncode:
-        raise UserError(f"{place}: neither a folder nor a git revision")
+    try:
+        git("rev-parse", "--verify", f"{place}^{{commit}}")
+    except UserError as error:
+        raise UserError(f"{place}: neither a folder nor a git revision: {error}") from error
     return _tables(place, DVCFileSystem(repo=".", rev=place).read_bytes)
 
 

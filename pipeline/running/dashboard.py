@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,6 +40,8 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Crashed
 from prefect.utilities.engine import emit_task_run_state_change_event
 
+from codec.errors import UserError
+from pipeline.git import git
 from pipeline.layout import CURVE, PAGE, SUMMARY
 from pipeline.process import lives
 
@@ -56,15 +57,10 @@ PAGE_SIZE = 200
 def revision() -> str:
     """The commit, with -dirty where files are changed or new: the name of a run."""
     try:
-        commit = _git("rev-parse", "--short", "HEAD")
-        return f"{commit}-dirty" if _git("status", "--porcelain") else commit
-    except (OSError, subprocess.CalledProcessError):
+        commit = git("rev-parse", "--short", "HEAD")
+        return f"{commit}-dirty" if git("status", "--porcelain") else commit
+    except UserError:
         return "no-revision"
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 def own_tags() -> set[str]:

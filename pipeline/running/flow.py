@@ -28,7 +28,7 @@ from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError, WithJsonSchema
 
 from codec.errors import UserError
-from pipeline.process import die_with_parent
+from codec.process import die_with_parent
 from pipeline.running.graph import Stage
 from pipeline.running.run import CACHED, KILL_SECONDS, RESTORED, Run
 

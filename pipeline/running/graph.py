@@ -11,10 +11,11 @@ from dvc.repo import Repo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from codec.errors import UserError
-from pipeline.running.state import keep_whole, release_dead
+from pipeline.running.state import hash_what_can_be, keep_whole, release_dead
 
 PARAMS = "params.yaml"
 keep_whole()
+hash_what_can_be()
 
 
 class Meta(BaseModel):
@@ -70,7 +71,10 @@ def stages(root: str = ".") -> list[Stage]:
                 for stage in _topological(graph)
             ]
     except DvcException as error:
-        raise UserError(f"dvc.yaml: {' '.join(str(error).split())}") from error
+        said = " ".join(str(error).split())
+        if "not a git repository" in said:
+            said += "; `git init` makes it one, `dvc config --local core.no_scm true` does without"
+        raise UserError(f"dvc.yaml: {said}") from error
     if not found:
         raise UserError("dvc.yaml: has no stages, or is not in this folder")
     return found

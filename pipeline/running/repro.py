@@ -4,8 +4,9 @@ import sys
 
 from dvc.cli import main
 
-from pipeline.running.state import keep_whole
+from pipeline.running.state import hash_what_can_be, keep_whole
 
 if __name__ == "__main__":
     keep_whole()
+    hash_what_can_be()
     sys.exit(main(sys.argv[1:]))

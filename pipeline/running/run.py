@@ -20,7 +20,7 @@ from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Crashed, Failed, Pending, Running
 
-from pipeline.process import die_with_parent
+from codec.process import die_with_parent
 from pipeline.running.graph import Stage
 from pipeline.running.resources import Machine
 from pipeline.stage import FORCED, counted

@@ -2,6 +2,7 @@
 
 import atexit
 import functools
+import importlib.util
 import os
 import socket
 import subprocess
@@ -25,8 +26,9 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from codec.errors import UserError
 from codec.files import write_bytes
-from pipeline.process import die_with_parent
+from codec.process import die_with_parent
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOCAL = "http://127.0.0.1:4200/api"
 STARTUP_SECONDS = 180.0
 GRACE_SECONDS = 30.0
@@ -40,6 +42,26 @@ REFUSES = "cannot write (is its disk full?)"
 # What Prefect's database needs at least, in bytes.
 ROOM = 4 << 20
 _conclusion = [("stopped; `rdcodec run` goes on from here", 1)]
+
+
+def spare_loopback() -> None:
+    """Have no proxy stand between this process, or its children, and a server on this machine.
+
+    httpx ends where a variable names a SOCKS proxy and the package for those is missing, whether or
+    not a connection would use it; such a variable can be of no use to it.
+    """
+    for name in ("NO_PROXY", "no_proxy"):
+        kept = os.environ.get(name) or os.environ.get(name.swapcase(), "")
+        hosts = [host.strip() for host in kept.split(",") if host.strip()]
+        os.environ[name] = ",".join([*hosts, *(host for host in LOOPBACK if host not in hosts)])
+    if importlib.util.find_spec("socksio") is None:
+        for name in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"):
+            for spelling in (name, name.lower()):
+                if os.environ.get(spelling, "").lower().startswith("socks"):
+                    del os.environ[spelling]
+
+
+spare_loopback()
 
 
 @contextmanager

@@ -13,16 +13,29 @@ from typing import Any
 from dvc.fs import LocalFileSystem
 from dvc.repo import Repo
 from dvc.rwlock import RWLOCK_FILE, _edit_rwlock
+from dvc_objects.fs.local import FsspecLocalFileSystem
 
 from codec.files import replacing
 from pipeline.process import lives
 
 _plainly = LocalFileSystem.open
+_local: Any = FsspecLocalFileSystem
+_walk = _local.walk
 
 
 def keep_whole() -> None:
     """Have DVC in this process replace the files of text that it writes in one step."""
     LocalFileSystem.open = _whole
+
+
+def hash_what_can_be() -> None:
+    """Have DVC in this process pass over what has no content, or no name that it could write.
+
+    Links that lead nowhere, pipes and names that are not UTF-8 lie in many a folder of recordings.
+    DVC hashes such a folder before `prepare` can say what it skips of it, and would end, or wait
+    for ever.
+    """
+    _local.walk = _walk_hashable
 
 
 def release_dead(repo: Repo) -> None:
@@ -42,6 +55,29 @@ def release_dead(repo: Repo) -> None:
                 del locks["write"][path]
         for path, some in list(locks["read"].items()):
             locks["read"][path] = [one for one in some if lives(one["pid"], written)]
+
+
+def _walk_hashable(
+    self: Any, path: Any, maxdepth: Any = None, topdown: bool = True, detail: bool = False,
+    **options: Any,
+) -> Iterator[Any]:  # fmt: skip
+    """FsspecLocalFileSystem.walk, of hashable files."""
+    for root, folders, files in _walk(self, path, maxdepth, topdown, **options):
+        folders[:] = filter(_is_utf8, folders)
+        files[:] = (one for one in files if _is_utf8(one) and os.path.isfile(f"{root}/{one}"))
+        if not detail:
+            yield root, folders, files
+            continue
+        inside, content = (
+            {name: self.info(os.path.join(root, name)) for name in names}
+            for names in (folders, files)
+        )
+        yield root, inside, content
+        folders[:] = inside  # as with os.walk: what the caller takes out is not walked
+
+
+def _is_utf8(name: str) -> bool:
+    return name.encode("utf-8", "replace") == os.fsencode(name)
 
 
 def _whole(self: Any, path: Any, mode: str = "r", **options: Any) -> Any:

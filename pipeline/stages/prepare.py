@@ -21,6 +21,8 @@ from pipeline.stage import cores, enter, log
 def main() -> None:
     settings = params.load()
     params.check_paths(settings)
+    if settings.corpus.source == "folder":
+        folder.check_apart(Path(settings.corpus.train), Path(settings.corpus.test))
     skipped: list[dict[str, str]] = []
     for path, splits in (
         (settings.corpus.train, [TRAIN, VALID]),
@@ -86,7 +88,7 @@ def _write(settings: params.Params, path: Path, splits: list[Path]) -> list[dict
     for split in splits:
         held = split != first
         manifest.write(split, [clip for clip in clips if (clip.source in validating) == held])
-    return skipped
+    return sorted(skipped, key=lambda row: row["file"])
 
 
 if __name__ == "__main__":

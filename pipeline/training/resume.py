@@ -19,6 +19,7 @@ SOURCES = (
     "codec/audio.py",
     "codec/checkpoint.py",
     "codec/config.py",
+    "codec/containers.py",
     "codec/model.py",
     "codec/nn",
     "codec/coding",

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 import codec as library
 from codec import checkpoint
@@ -233,3 +235,40 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
         library.load(tmp_path / "a.safetensors")
     with pytest.raises(UserError, match="nothing-here: neither a released model"):
         library.load("nothing-here")
+
+
+def test_models_of_other_programs_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`model.safetensors` is how Hugging Face's libraries call theirs."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a-foreign", "b-broken", "c-other", "d-ours"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+    save_file({"weight": torch.zeros(2)}, tmp_path / "models/a-foreign/model.safetensors")
+    (tmp_path / "models/b-broken/model.safetensors").write_text("no")
+    save_file(
+        {"weight": torch.zeros(2)}, tmp_path / "models/c-other/model.safetensors",
+        metadata={"rdcodec": "not JSON"},
+    )  # fmt: skip
+    checkpoint.save(tiny_codec(), tmp_path / "models/d-ours/model.safetensors")
+    ours = library.load("models/d-ours")
+    assert checkpoint.is_at_hand(ours.model_hash)
+    assert checkpoint.find_by_hash(ours.model_hash).model_hash == ours.model_hash
+    assert not checkpoint.is_at_hand(b"none")
+    for name in ("a-foreign", "c-other"):
+        with pytest.raises(UserError, match="not a model of this rdcodec"):
+            library.load(f"models/{name}")
+
+
+def test_a_range_has_the_context_that_the_networks_see() -> None:
+    """More than a second of it, here: 1.28 s."""
+    config = SPECTRAL.model_copy(update={"kernel": 63, "encoder_blocks": 2, "decoder_blocks": 2})
+    assert config.context_frames > 1.2 * config.frame_rate
+    model = tiny_codec(config)
+    data = model.compress(tone(22, 8_000), 8_000)
+    whole, _ = model.decompress(data)
+    for start, duration in ((11.05, 0.5), (8.0, 0.9)):
+        part, _ = model.decompress_range(io.BytesIO(data), start, duration)
+        first = round(start * 8_000)
+        expected = whole[:, first : first + part.shape[-1]]
+        np.testing.assert_allclose(part, expected, atol=1e-5)

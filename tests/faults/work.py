@@ -5,12 +5,10 @@ A folder out/NAME, by a pool of processes where the name says so, and the single
 
 import hashlib
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from codec.files import replacing, write_text
-from pipeline.process import die_with_parent
+from codec.process import pool
 from pipeline.stage import enter
 
 PARTS = 6
@@ -33,11 +31,9 @@ def main(name: str, seconds: str, table: str, *deps: str) -> None:
                 sha.update(path.name.encode() + path.read_bytes())
     each = float(seconds) / PARTS
     if "pool" in name:
-        with ProcessPoolExecutor(
-            2, mp_context=get_context("spawn"), initializer=die_with_parent
-        ) as pool:
+        with pool(2) as workers:
             waits = [
-                pool.submit(part, out / f"{n}.txt", f"{sha.hexdigest()} {n}", 2 * each)
+                workers.submit(part, out / f"{n}.txt", f"{sha.hexdigest()} {n}", 2 * each)
                 for n in range(PARTS)
             ]
             for wait in waits:
