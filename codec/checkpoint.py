@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from codec.coding.context import ContextTables
 from codec.coding.tables import FrozenTables
 from codec.config import CodecConfig
 from codec.errors import UserError
@@ -42,9 +43,11 @@ def save(model: AudioCodec, path: str | Path, half: bool = False) -> None:
         for name, value in model.state_dict().items()
     }
     if model.tables is not None:
-        tensors["tables.lowest"] = torch.from_numpy(model.tables.lowest)
-        tensors["tables.starts"] = torch.from_numpy(model.tables.starts)
-        tensors["tables.frequencies"] = torch.from_numpy(model.tables.frequencies)
+        # The integers of a context model are all that coding needs of its prior.
+        if isinstance(model.tables, ContextTables):
+            tensors = {n: t for n, t in tensors.items() if not n.startswith("weights.prior.")}
+        for name, part in model.tables.arrays().items():
+            tensors[f"tables.{name}"] = torch.from_numpy(part)
     about: dict[str, object] = {"format": FORMAT, "config": model.config.model_dump()}
     if model.tables is not None:
         # Of the weights as they will be loaded: a model can be found without loading them all.
@@ -64,13 +67,20 @@ def load(path: str | Path) -> AudioCodec:
     try:
         with plain():
             model = AudioCodec(CodecConfig.model_validate(about["config"]))
-            model.load_state_dict(weights)
-    except (ValidationError, KeyError, RuntimeError) as error:
+            frozen = {
+                name.removeprefix("tables."): value.numpy()
+                for name, value in tensors.items()
+                if name.startswith("tables.")
+            }
+            if frozen:
+                kind = ContextTables if model.config.entropy == "context" else FrozenTables
+                model.tables = kind.from_arrays(frozen)
+            missing, unknown = model.load_state_dict(weights, strict=False)
+            if unknown or any(not (frozen and name.startswith("prior.")) for name in missing):
+                raise KeyError(f"missing {missing[:3]}, unknown {unknown[:3]}")
+    except (ValidationError, KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: config and weights do not fit: {error}") from error
-    if "tables.lowest" in tensors:
-        model.tables = FrozenTables(
-            *(tensors[f"tables.{part}"].numpy() for part in ("lowest", "starts", "frequencies"))
-        )
+    if model.tables is not None:
         model.model_hash = weights_hash(model.config, weights)
         if model.model_hash.hex() != about.get("hash"):
             raise UserError(f"{path}: damaged: its weights are not those that it was saved with")

@@ -46,7 +46,7 @@ class CodecConfig(BaseModel):
     kernel: int = Field(default=7, ge=3, le=63)
     window: int = Field(default=0, ge=0)
     power: float = Field(default=0.6, gt=0, le=1)
-    levels: int = Field(default=1, ge=1, le=256)
+    levels: int = Field(default=1, ge=1, le=128)
     entropy: Literal["factorized", "context"] = "factorized"
     quantizer: Literal["scalar", "residual"] = "scalar"
     codebooks: int = Field(default=8, ge=1, le=64)
@@ -75,6 +75,12 @@ class CodecConfig(BaseModel):
                 )
         elif self.levels > 1 and self.architecture == "waveform":
             raise ValueError("levels: a waveform codec has one rate")
+        if self.entropy == "context" and (self.quantizer != "scalar" or self.latent_channels % 8):
+            raise ValueError(
+                "entropy: a context model wants a scalar quantizer, and latent_channels that 8 divides"
+            )
+        if self.levels > 1 and self.entropy != "context":
+            raise ValueError("entropy: a codec of many rates is coded with a context model")
         if self.architecture == "waveform":
             if len(self.widths) != len(self.strides):
                 raise ValueError(
@@ -157,7 +163,7 @@ PRESETS: dict[str, CodecConfig] = {
         latent_channels=480,
         encoder_blocks=4,
         decoder_blocks=7,
-        levels=64,
+        levels=128,
         entropy="context",
     ),
     # 50 frames a second of 48 kHz, mid and side to 19.8 kHz in one latent.
@@ -171,7 +177,7 @@ PRESETS: dict[str, CodecConfig] = {
         latent_channels=1584,
         encoder_blocks=4,
         decoder_blocks=6,
-        levels=64,
+        levels=128,
         entropy="context",
     ),
     # 75 frames a second at 24 kHz; about 4 million parameters.

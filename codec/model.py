@@ -5,7 +5,7 @@ import hashlib
 import io
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -18,12 +18,19 @@ from torch import Tensor
 from typing_extensions import Buffer
 
 from codec import audio
-from codec.coding import bitstream, range_coder
-from codec.coding.chunks import decode_latent, encode_latent, groups, regroup
+from codec.coding import bitstream, context, range_coder
+from codec.coding.chunks import decode_latent, encode_latent, groups, regroup, with_tail
+from codec.coding.context import ContextTables
 from codec.coding.tables import FrozenTables
 from codec.config import CodecConfig
 from codec.errors import AudioError, BitstreamError, UserError
 from codec.nn.network import CodecNetwork
+from codec.nn.priors import ContextPrior
+
+MIDDLE = 0.45
+"""Where among a model's levels the rate is that of a file for which none was chosen."""
+CURVE = 3.7
+"""ln of the rate of the highest level over that of the lowest one, as models usually have it."""
 
 
 class AudioCodec(CodecNetwork):
@@ -45,12 +52,15 @@ class AudioCodec(CodecNetwork):
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__(config)
-        self.tables: FrozenTables | None = None
+        self.tables: FrozenTables | ContextTables | None = None
         self.model_hash = b""
 
     def freeze(self) -> Self:
         """Freeze the prior into integer tables and name the weights: from here on it can code."""
-        self.tables = self.prior.freeze()
+        if isinstance(self.prior, ContextPrior):
+            self.tables = context.freeze(self.prior.arrays(self.config.levels))
+        else:
+            self.tables = self.prior.freeze()
         self.model_hash = weights_hash(self.config, self.state_dict())
         return self.eval()
 
@@ -63,28 +73,86 @@ class AudioCodec(CodecNetwork):
                 raise ValueError(f"{name}: a weight is too large for 16 bits")
             value.copy_(rounded)
 
-    def symbols(self, waveform: NDArray[np.float32]) -> NDArray[np.int32]:
+    def symbols(self, waveform: NDArray[np.float32], level: int | None = None) -> NDArray[np.int32]:
         """(channels, samples) at the codec's rate to (groups, rows, frames) symbols.
 
         A group is ``config.channels`` audio channels, a row a latent channel or a codebook.
         """
-        return np.concatenate([part.numpy() for part in self._symbols([waveform])], axis=-1)
+        parts = self._symbols([waveform], self.rate_level(level))
+        return np.concatenate([part.numpy() for part in parts], axis=-1)
 
-    def synthesize(self, symbols: NDArray[np.int32], channels: int) -> NDArray[np.float32]:
+    def synthesize(
+        self, symbols: NDArray[np.int32], channels: int, level: int | None = None
+    ) -> NDArray[np.float32]:
         """(groups, rows, frames) to (channels, frames · hop) at the codec's rate."""
-        return np.concatenate(list(self._synthesize([symbols], channels)), axis=-1)
+        parts = self._synthesize([symbols], channels, self.rate_level(level))
+        return np.concatenate(list(parts), axis=-1)
+
+    def rate_level(self, level: int | None = None) -> int:
+        """A level of rate that this model has: the one given, or a middle one for None."""
+        levels = self.config.levels
+        if level is None:
+            return round(MIDDLE * (levels - 1))
+        if not 0 <= level < levels:
+            what = f"has levels 0 to {levels - 1}" if levels > 1 else "has one rate"
+            raise UserError(f"level {level}: this model {what}")
+        return level
+
+    def find_level(
+        self,
+        waveform: Callable[[], Iterable[NDArray[np.float32]]],
+        sample_rate: int,
+        kbps: float,
+    ) -> int:
+        """The level whose file of this waveform has the rate nearest to ``kbps``.
+
+        ``waveform`` gives the (channels, samples) parts, again at each call: the waveform is coded
+        some times, by false position in ln kbps, which is nearly straight in the level.
+        """
+        if self.config.levels == 1:
+            raise UserError("--kbps: this model has one rate")
+        if not 0 < kbps < math.inf:
+            raise UserError(f"--kbps {kbps:g}: a rate above 0")
+
+        @functools.cache
+        def distance(level: int) -> float:
+            file = io.BytesIO()
+            header = self.compress_to(file, waveform(), sample_rate, level=level)
+            return math.log(len(file.getvalue()) * 8 / 1000 / header.seconds / kbps)
+
+        low, high = 0, self.config.levels - 1
+        place = self.rate_level()
+        while True:
+            if distance(place) > 0:
+                high = place
+            else:
+                low = place
+            if high - low <= 1:
+                break
+            # Where the curve's usual slope leads, but into the open part.
+            place = round(place - distance(place) * (self.config.levels - 1) / CURVE)
+            place = min(max(place, low + 1), high - 1)
+        return min((low, high), key=lambda level: abs(distance(level)))
 
     def compress(
-        self, waveform: NDArray[np.float32], sample_rate: int, codebooks: int | None = None
+        self,
+        waveform: NDArray[np.float32],
+        sample_rate: int,
+        codebooks: int | None = None,
+        level: int | None = None,
+        kbps: float | None = None,
     ) -> bytes:
         """(channels, samples) or (samples,) waveform at any rate to the bytes of an .rdc file.
 
         An array or a tensor, of floats in [-1, 1].
-        ``codebooks`` is how many of a residual quantizer's codebooks are used; None: all. Raises
+        ``codebooks`` is how many of a residual quantizer's codebooks are used; None: all. Of a
+        model of many rates, ``level`` chooses one, or ``kbps`` the level that is nearest. Raises
         AudioError for audio that cannot be coded: NaN, infinity, no samples, no usual rate.
         """
         file = io.BytesIO()
-        self.compress_to(file, [waveform], sample_rate, codebooks)
+        if kbps is not None:
+            level = self.find_level(lambda: [waveform], sample_rate, kbps)
+        self.compress_to(file, [waveform], sample_rate, codebooks, level)
         return file.getvalue()
 
     def compress_to(
@@ -93,6 +161,7 @@ class AudioCodec(CodecNetwork):
         parts: Iterable[NDArray[np.float32]],
         sample_rate: int,
         codebooks: int | None = None,
+        level: int | None = None,
     ) -> bitstream.Header:
         """Write (channels, samples) parts of one waveform to an open file.
 
@@ -100,6 +169,7 @@ class AudioCodec(CodecNetwork):
         chunk, and the coded bytes: checksums cover the header, and that needs the length.
         """
         rows, length, channels = self._rows(codebooks), 0, 0
+        level = self.rate_level(level)
         sample_rate = audio.whole_rate(sample_rate)
         tables = self.frozen_tables()
 
@@ -114,8 +184,8 @@ class AudioCodec(CodecNetwork):
 
         resampled = audio.resample_parts(checked(), sample_rate, self.config.sample_rate)
         payloads = [
-            self._payload(chunk[:, :rows].numpy())
-            for chunk in regroup(self._symbols(resampled), self.chunk_frames)
+            self._payload(chunk[:, :rows].numpy(), level)
+            for chunk in regroup(self._symbols(resampled, level), self.chunk_frames, self._least)
         ]
         if not payloads:
             raise AudioError("no samples to code")
@@ -126,6 +196,7 @@ class AudioCodec(CodecNetwork):
             channels,
             length,
             layers=rows if self.layered else 0,
+            level=level,
         )
         file.write(header.pack())
         for number, payload in enumerate(payloads):
@@ -159,7 +230,7 @@ class AudioCodec(CodecNetwork):
 
         def silenced() -> Iterator[NDArray[np.float32]]:
             chunk_samples, position = self.chunk_frames * self.config.hop, 0
-            for part in self._synthesize(symbols(), header.channels):
+            for part in self._synthesize(symbols(), header.channels, header.level):
                 for chunk in lost:
                     # A missing chunk's symbols are zeros, which need not sound like nothing.
                     begin = chunk.number * chunk_samples - position
@@ -198,7 +269,7 @@ class AudioCodec(CodecNetwork):
             parts.append(self._chunk_symbols(header, chunk))
         offset = chunks.start * bitstream.CHUNK_SECONDS
         waveform = audio.resample(
-            self.synthesize(np.concatenate(parts, axis=-1), header.channels),
+            self.synthesize(np.concatenate(parts, axis=-1), header.channels, header.level),
             self.config.sample_rate,
             header.sample_rate,
         )
@@ -232,6 +303,8 @@ class AudioCodec(CodecNetwork):
         audio.check_format(header.sample_rate, header.channels)
         if bool(header.layers) != self.layered or header.layers > self.config.rows:
             raise BitstreamError(f"has {header.layers} codebooks, which this model cannot have")
+        if header.level >= self.config.levels:
+            raise BitstreamError(f"has level {header.level}, which this model cannot have")
         return header
 
     @property
@@ -247,7 +320,22 @@ class AudioCodec(CodecNetwork):
     def frames(self, header: bitstream.Header) -> int:
         """Frames that a file with this header holds."""
         samples = audio.resampled_length(header.length, header.sample_rate, self.config.sample_rate)
-        return -(-samples // self.config.hop)
+        return -(-(samples + self.config.tail) // self.config.hop)
+
+    @property
+    def _least(self) -> int:
+        """Frames that the last chunk has at least; what is behind the end makes no chunk."""
+        return 1 + self.config.tail // self.config.hop
+
+    def bits(self, symbols: NDArray[np.int32], level: int = 0) -> NDArray[np.float64]:
+        """(frames,) −log2 p of each frame of (groups, rows, frames) symbols: the ideal length."""
+        tables = self.frozen_tables()
+        if isinstance(tables, ContextTables):
+            parts = np.split(
+                symbols, range(self.chunk_frames, symbols.shape[2], self.chunk_frames), 2
+            )
+            return np.concatenate([context.frame_bits(part, level, tables) for part in parts])
+        return np.sum([tables.frame_bits(group) for group in symbols], axis=0)
 
     def count_symbols(self, header: bitstream.Header) -> int:
         """Symbols that a file with this header holds."""
@@ -255,19 +343,21 @@ class AudioCodec(CodecNetwork):
         return groups(header.channels, self.config) * rows * self.frames(header)
 
     @torch.inference_mode()
-    def _symbols(self, parts: Iterable[NDArray[np.float32]]) -> Iterator[Tensor]:
-        waveforms = map(torch.from_numpy, parts)
-        for latent in plainly(encode_latent(self.encoder, waveforms, self.config)):
+    def _symbols(self, parts: Iterable[NDArray[np.float32]], level: int) -> Iterator[Tensor]:
+        waveforms = with_tail(map(torch.from_numpy, parts), self.config.tail)
+        encoder = functools.partial(self.encoder, level=torch.tensor([level]))
+        for latent in plainly(encode_latent(encoder, waveforms, self.config)):
             if not torch.isfinite(latent).all():
                 raise AudioError("the encoder gave values that are not finite on this audio")
             yield self.quantizer.quantize(latent)
 
     @torch.inference_mode()
     def _synthesize(
-        self, parts: Iterable[NDArray[np.int32]], channels: int
+        self, parts: Iterable[NDArray[np.int32]], channels: int, level: int
     ) -> Iterator[NDArray[np.float32]]:
         latents = (self.quantizer.dequantize(torch.from_numpy(part)) for part in parts)
-        for waveform in plainly(decode_latent(self.decoder, latents, self.config, channels)):
+        decoder = functools.partial(self.decoder, level=torch.tensor([level]))
+        for waveform in plainly(decode_latent(decoder, latents, self.config, channels)):
             yield waveform.numpy().copy()
 
     def _rows(self, codebooks: int | None) -> int:
@@ -283,13 +373,16 @@ class AudioCodec(CodecNetwork):
     def _layer_tables(self, count: int, rows: int) -> list[FrozenTables]:
         """Tables of each separately coded part of a payload of so many groups and rows."""
         tables = self.frozen_tables()
+        assert isinstance(tables, FrozenTables)
         if self.layered:
             return [tables.select([row] * count) for row in range(rows)]
         return [tables.select(list(range(rows)) * count)]
 
-    def _payload(self, symbols: NDArray[np.int32]) -> bytes:
+    def _payload(self, symbols: NDArray[np.int32], level: int) -> bytes:
         """(groups, rows, frames) symbols to the payload of a chunk."""
         count, rows, frames = symbols.shape
+        if isinstance(self.tables, ContextTables):
+            return context.encode(symbols, level, self.tables)
         if not self.layered:
             (tables,) = self._layer_tables(count, rows)
             return range_coder.encode(symbols.reshape(-1, frames), tables)
@@ -302,11 +395,15 @@ class AudioCodec(CodecNetwork):
 
     def _chunk_symbols(self, header: bitstream.Header, chunk: bitstream.Chunk) -> NDArray[np.int32]:
         """(groups, rows, frames) of a chunk; zeros for one that is lost."""
-        frames = min(self.chunk_frames, self.frames(header) - chunk.number * self.chunk_frames)
+        frames = self.chunk_frames
+        if chunk.number == header.chunks - 1:
+            frames = self.frames(header) - chunk.number * self.chunk_frames
         count, rows = groups(header.channels, self.config), header.layers or self.config.rows
         if chunk.payload is None:
             return np.zeros((count, rows, frames), np.int32)
         try:
+            if isinstance(self.tables, ContextTables):
+                return context.decode(chunk.payload, count, frames, header.level, self.tables)
             layers = zip(
                 bitstream.split_layers(chunk.payload, header),
                 self._layer_tables(count, rows),
@@ -318,7 +415,8 @@ class AudioCodec(CodecNetwork):
         except BitstreamError as error:
             raise BitstreamError(f"chunk {chunk.number}: {error}") from error
 
-    def frozen_tables(self) -> FrozenTables:
+    def frozen_tables(self) -> FrozenTables | ContextTables:
+        """The integers that decide the bits; UserError for a model that has none yet."""
         if self.tables is None:
             raise UserError(
                 "this model has no frozen tables yet; `rdcodec run` makes them in fit_entropy"

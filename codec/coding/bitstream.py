@@ -6,13 +6,13 @@ Header, 24 bytes::
 
     offset  size  field
          0     3  magic, "RDC"
-         3     1  version of this layout, 1
+         3     1  version of this layout, 2
          4     4  model hash: which weights decode this file
          8     4  tables hash: which frozen tables decode its bits
         12     3  sample rate of the original, Hz
         15     1  channels of the original
         16     5  length of the original, samples per channel
-        21     1  layers of a chunk's payload; 0: it has none
+        21     1  layers of a chunk's payload, or 128 + the rate level of one without layers
         22     2  CRC-16/XMODEM of bytes 0 to 21
 
 Each chunk holds the symbols of all channels for ``CHUNK_SECONDS`` of audio (the last chunk: of
@@ -44,10 +44,11 @@ from typing import BinaryIO
 from codec.errors import BitstreamError
 
 MAGIC = b"RDC"
-VERSION = 1
+VERSION = 2
 HEADER_BYTES = 24
 CHUNK_SECONDS = 10
 MIN_CHUNK_BYTES = 5
+_LEVELS = 128
 SEARCH_CHUNKS = 1 << 16
 """How many chunks may be missing in a row."""
 SEARCH_BYTES = 1 << 27
@@ -64,6 +65,9 @@ class Header:
     channels: int
     length: int
     layers: int = 0
+    """Of each payload; 0: it has none."""
+    level: int = 0
+    """Of rate, of a payload without layers."""
 
     @property
     def seconds(self) -> float:
@@ -77,7 +81,7 @@ class Header:
     def pack(self) -> bytes:
         body = MAGIC + bytes([VERSION]) + self.model_hash + self.tables_hash
         body += self.sample_rate.to_bytes(3, "little") + bytes([self.channels])
-        body += self.length.to_bytes(5, "little") + bytes([self.layers])
+        body += self.length.to_bytes(5, "little") + bytes([self.layers or _LEVELS + self.level])
         return body + struct.pack("<H", binascii.crc_hqx(body, 0))
 
 
@@ -98,10 +102,11 @@ def read_header(file: BinaryIO) -> Header:
         sample_rate=int.from_bytes(data[12:15], "little"),
         channels=data[15],
         length=int.from_bytes(data[16:21], "little"),
-        layers=data[21],
+        layers=data[21] if data[21] < _LEVELS else 0,
+        level=max(0, data[21] - _LEVELS),
     )
-    if not header.sample_rate or not header.channels or not header.length:
-        raise BitstreamError("damaged header: sample rate, channels and length are at least 1")
+    if not all((header.sample_rate, header.channels, header.length, data[21])):
+        raise BitstreamError("damaged header: sample rate, channels, length, layers are at least 1")
     return header
 
 
@@ -291,7 +296,8 @@ class Description:
     """The facts of a file: sizes in bytes, rates in kbps.
 
     ``compression_ratio`` is against 16-bit PCM at the original's rate and channels. Overhead is
-    all that is not the range coder's. ``codebooks`` is None for a scalar quantizer. ``symbols``
+    all that is not the range coder's. ``codebooks`` is None for a scalar quantizer, ``level`` is 0 for
+    a model of one rate. ``symbols``
     and ``bits_per_symbol`` (of payload) are None where the file's model is not at hand, for only
     it knows how many symbols make a second.
     """
@@ -300,6 +306,7 @@ class Description:
     model: str
     tables: str
     codebooks: int | None
+    level: int
     sample_rate: int
     channels: int
     samples: int
@@ -336,6 +343,7 @@ def describe(
         model=header.model_hash.hex(),
         tables=header.tables_hash.hex(),
         codebooks=header.layers or None,
+        level=header.level,
         sample_rate=header.sample_rate,
         channels=header.channels,
         samples=header.length,

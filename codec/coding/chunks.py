@@ -9,11 +9,11 @@ and memory does not grow with its length.
 Audio channels go through the networks in groups of ``config.channels``, one group after the other.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from codec.config import CodecConfig
 
@@ -21,7 +21,7 @@ BLOCK_FRAMES = 300
 
 
 def encode_latent(
-    encoder: nn.Module, parts: Iterable[Tensor], config: CodecConfig
+    encoder: Callable[[Tensor], Tensor], parts: Iterable[Tensor], config: CodecConfig
 ) -> Iterator[Tensor]:
     """(channels, samples) parts at the codec's rate to (groups, latent_channels, frames) parts.
 
@@ -34,7 +34,7 @@ def encode_latent(
 
 
 def decode_latent(
-    decoder: nn.Module, parts: Iterable[Tensor], config: CodecConfig, channels: int
+    decoder: Callable[[Tensor], Tensor], parts: Iterable[Tensor], config: CodecConfig, channels: int
 ) -> Iterator[Tensor]:
     """(groups, latent_channels, frames) parts to (channels, frames · hop) parts."""
     start = config.context_frames * config.hop
@@ -63,19 +63,32 @@ def _ungrouped(waveform: Tensor, channels: int) -> Tensor:
     return torch.cat((flat[: channels - 1], flat[channels - 1 :].mean(dim=0, keepdim=True)))
 
 
-def regroup(parts: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """The same signal in parts of ``size`` along the last axis; the last one may be shorter."""
+def regroup(parts: Iterable[Tensor], size: int, least: int = 1) -> Iterator[Tensor]:
+    """The same signal in parts of ``size`` along the last axis; the last one may be shorter.
+
+    One of fewer than ``least`` is joined to the one before.
+    """
     waiting: list[Tensor] = []
     for part in parts:
         waiting.append(part)
-        if sum(one.shape[-1] for one in waiting) >= size:
+        # What may be joined to the part before waits with it.
+        if sum(one.shape[-1] for one in waiting) >= size + least:
             joined = torch.cat(waiting, dim=-1)
-            whole = joined.shape[-1] // size * size
+            whole = (joined.shape[-1] - least) // size * size
             yield from joined[..., :whole].split(size, dim=-1)
             waiting = [joined[..., whole:]]
     rest = torch.cat(waiting, dim=-1) if waiting else None
     if rest is not None and rest.shape[-1]:
         yield rest
+
+
+def with_tail(parts: Iterable[Tensor], count: int) -> Iterator[Tensor]:
+    """The same signal with so many zeros at its end; nothing for nothing."""
+    last: Tensor | None = None
+    for last in parts:
+        yield last
+    if last is not None and count:
+        yield last.new_zeros(*last.shape[:-1], count)
 
 
 def _windows(parts: Iterable[Tensor], step: int, context: int) -> Iterator[tuple[Tensor, int]]:

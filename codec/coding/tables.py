@@ -1,6 +1,7 @@
 """Frozen tables: the integer probabilities that decide the bits."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,15 @@ class FrozenTables:
             np.array(starts, np.int32),
             np.concatenate(columns).astype(np.int32),
         )
+
+    def arrays(self) -> dict[str, NDArray[np.int32]]:
+        """All parts by name."""
+        return {"lowest": self.lowest, "starts": self.starts, "frequencies": self.frequencies}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.int32]]) -> "FrozenTables":
+        """What ``arrays`` gave."""
+        return cls(arrays["lowest"], arrays["starts"], arrays["frequencies"])
 
     @property
     def rows(self) -> int:

@@ -32,15 +32,13 @@ class NeuralCoder(Coder):
         return bitstream.describe(io.BytesIO(data)).payload_bytes
 
     def estimated_bits(self, data: bytes) -> float | None:
-        _, symbols = self.model.read_symbols(io.BytesIO(data))
-        tables = self.model.frozen_tables()
-        return sum(tables.bits(group) for group in symbols)
+        header, symbols = self.model.read_symbols(io.BytesIO(data))
+        return float(self.model.bits(symbols, header.level).sum())
 
     def timeline(self, data: bytes) -> Timeline | None:
         """By the entropy model: the range coder spreads a symbol's bits over its bytes."""
-        _, symbols = self.model.read_symbols(io.BytesIO(data))
-        tables = self.model.frozen_tables()
-        bits = np.sum([tables.frame_bits(group) for group in symbols], axis=0)
+        header, symbols = self.model.read_symbols(io.BytesIO(data))
+        bits = self.model.bits(symbols, header.level)
         return np.arange(len(bits)) / self.model.config.frame_rate, bits
 
     def about(self) -> dict[str, object]:
