@@ -2,11 +2,13 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from codec import audio, checkpoint
@@ -39,17 +41,37 @@ def _decoder(file: BinaryIO, model: str | None) -> AudioCodec:
     return _model_of(header.model_hash)
 
 
-def encode_file(source: Path, target: Path, model: str, codebooks: int | None = None) -> str:
-    """Encode one file in constant memory; returns a line about the result."""
+def encode_file(
+    source: Path,
+    target: Path,
+    model: str,
+    codebooks: int | None = None,
+    level: int | None = None,
+    kbps: float | None = None,
+) -> str:
+    """Encode one file in constant memory; returns a line about the result.
+
+    With ``kbps`` the file is read and coded some times, until its level is found.
+    """
     codec = _model(model)
     check_apart(source, target)
+
+    def again() -> Iterator[NDArray[np.float32]]:
+        with audio.reading(source) as (parts, _):
+            yield from parts
+
+    if kbps is not None:
+        if is_stream(source):
+            raise UserError(f"{source}: --kbps reads its input several times; give it a file")
+        with naming(source), audio.reading(source) as (_, rate):
+            level = codec.find_level(again, rate, kbps)
     with (
         naming(source),
         audio.reading(source) as (parts, rate),
         replacing(target) as scratch,
         scratch.open("wb") as file,
     ):
-        header = codec.compress_to(file, parts, rate, codebooks)
+        header = codec.compress_to(file, parts, rate, codebooks, level)
         size = file.tell()
     return f"{target}: {size} bytes, {size * 8 / header.seconds / 1000:.2f} kbps"
 
@@ -119,11 +141,20 @@ def decode_range(
 
 
 def encode_folder(
-    source: Path, target: Path, model: str, codebooks: int | None, jobs: int, force: bool
+    source: Path,
+    target: Path,
+    model: str,
+    jobs: int,
+    force: bool,
+    codebooks: int | None = None,
+    level: int | None = None,
+    kbps: float | None = None,
 ) -> tuple[int, int, list[str]]:
     """Encode all audio below a folder; returns files done, files kept, and reasons of failure."""
     _model(model)
-    encode = functools.partial(encode_file, model=model, codebooks=codebooks)
+    encode = functools.partial(
+        encode_file, model=model, codebooks=codebooks, level=level, kbps=kbps
+    )
     work = functools.partial(_try, encode)
     return _all(audio.SUFFIXES, source, target, ".rdc", work, jobs, force)
 

@@ -27,18 +27,30 @@ def encode(
         int | None,
         typer.Option("--codebooks", help="Codebooks to use, of a residual model; default: all."),
     ] = None,
+    kbps: Annotated[
+        float | None,
+        typer.Option("--kbps", help="Bitrate of each file, of a model of many rates."),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option("--quality", metavar="LEVEL", help="Level of such a model, from 0 up."),
+    ] = None,
     jobs: JobsOption = 1,
     force: ForceOption = False,
 ) -> None:
     """Compress an audio file, or every audio file in a folder."""
     from codec import batch
+    from codec.errors import UserError
 
     name = _chosen(model)
+    if kbps is not None and quality is not None:
+        raise UserError("--kbps and --quality: one of them")
+    chosen = {"codebooks": codebooks, "level": quality, "kbps": kbps}
     if source.is_dir():
-        _say(batch.encode_folder(source, Path(target), name, codebooks, jobs, force))
+        _say(batch.encode_folder(source, Path(target), name, jobs, force, **chosen))
     else:
         source, out = _ready(source, target, ".rdc", force)
-        _tell(batch.encode_file(source, out, name, codebooks), out)
+        _tell(batch.encode_file(source, out, name, **chosen), out)
 
 
 def decode(

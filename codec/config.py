@@ -77,7 +77,7 @@ class CodecConfig(BaseModel):
             raise ValueError("levels: a waveform codec has one rate")
         if self.entropy == "context" and (self.quantizer != "scalar" or self.latent_channels % 8):
             raise ValueError(
-                "entropy: a context model wants a scalar quantizer, and latent_channels that 8 divides"
+                "entropy: a context model wants a scalar quantizer and latents in eights"
             )
         if self.levels > 1 and self.entropy != "context":
             raise ValueError("entropy: a codec of many rates is coded with a context model")

@@ -296,8 +296,8 @@ class Description:
     """The facts of a file: sizes in bytes, rates in kbps.
 
     ``compression_ratio`` is against 16-bit PCM at the original's rate and channels. Overhead is
-    all that is not the range coder's. ``codebooks`` is None for a scalar quantizer, ``level`` is 0 for
-    a model of one rate. ``symbols``
+    all that is not the range coder's. ``codebooks`` is None for a scalar quantizer, ``level`` is 0
+    for a model of one rate. ``symbols``
     and ``bits_per_symbol`` (of payload) are None where the file's model is not at hand, for only
     it knows how many symbols make a second.
     """

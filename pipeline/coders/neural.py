@@ -13,17 +13,25 @@ from pipeline.coders import Coder, Timeline
 class NeuralCoder(Coder):
     """One trained model with frozen tables, with all its codebooks or the first of them.
 
-    ``weights`` is a released name, a model folder or a model file.
+    ``weights`` is a released name, a model folder or a model file. Of a model of many rates,
+    ``level`` is one for all files, or ``kbps`` the rate to which each file's own level comes
+    nearest.
     """
 
     suffix = ".rdc"
 
-    def __init__(self, weights: str, codebooks: int | None = None) -> None:
-        self.codebooks = codebooks
+    def __init__(
+        self,
+        weights: str,
+        codebooks: int | None = None,
+        level: int | None = None,
+        kbps: float | None = None,
+    ) -> None:
+        self.codebooks, self.level, self.kbps = codebooks, level, kbps
         self.model = checkpoint.load(checkpoint.find(weights))
 
     def encode(self, waveform: NDArray[np.float32], sample_rate: int) -> bytes:
-        return self.model.compress(waveform, sample_rate, self.codebooks)
+        return self.model.compress(waveform, sample_rate, self.codebooks, self.level, self.kbps)
 
     def decode(self, data: bytes) -> tuple[NDArray[np.float32], int]:
         return self.model.decompress(data)

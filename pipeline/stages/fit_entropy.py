@@ -8,8 +8,12 @@ import pandas as pd
 import torch
 
 from codec import checkpoint
+from codec.coding import context
+from codec.model import AudioCodec
+from codec.nn.priors import ContextPrior
 from pipeline import layout, params
 from pipeline.layout import TRAIN, VALID
+from pipeline.params import Params
 from pipeline.results import tables
 from pipeline.stage import cores, enter, log
 from pipeline.training import entropy
@@ -22,6 +26,34 @@ def main(name: str) -> None:
     codec = checkpoint.load(layout.weights(name, settings.optimizer.keep))
     # What is judged is what can be released: weights that fit into 16 bits.
     codec.round_weights()
+    if isinstance(codec.prior, ContextPrior):
+        before, after = fit_context(codec, settings)
+    else:
+        before, after = fit_factorized(codec, settings)
+    log.info("%s: validation %.3f kbps before, %.3f kbps after", name, before, after)
+    table = pd.DataFrame([{"model": name, "before_kbps": before, "after_kbps": after}])
+    tables.write(layout.model_table(name, "entropy"), table, "%.6g")
+    checkpoint.save(codec, layout.model_file(name), half=True)
+
+
+def fit_context(codec: AudioCodec, settings: Params) -> tuple[float, float]:
+    """Train a context prior on, freeze it, and count its tables; validation kbps, all levels."""
+    chosen, seed = settings.entropy, settings.seed
+    fitting, held_out = (
+        entropy.draw_pieces(codec, split, chosen.seconds, seed) for split in (TRAIN, VALID)
+    )
+    seconds = sum(symbols.shape[1] for symbols, _ in held_out) / codec.config.frame_rate
+    bits = entropy.refine_context(
+        codec.prior, fitting, held_out, chosen.steps, chosen.learning_rate, seed
+    )
+    codec.freeze()
+    pieces = [(symbols[None], level) for symbols, level in fitting]
+    codec.tables = context.recount(codec.tables, pieces)
+    return bits[0] / seconds / 1000, bits[1] / seconds / 1000
+
+
+def fit_factorized(codec: AudioCodec, settings: Params) -> tuple[float, float]:
+    """Train another prior on, and freeze it; validation kbps before and after."""
     fitting = entropy.draw_symbols(codec, TRAIN, settings.entropy.seconds, settings.seed)
     held_out = entropy.draw_symbols(codec, VALID, settings.entropy.seconds, settings.seed)
     seconds = held_out.shape[1] / codec.config.frame_rate
@@ -37,10 +69,7 @@ def main(name: str) -> None:
         )
     )
     codec.freeze()
-    log.info("%s: validation %.3f kbps before, %.3f kbps after", name, before, after)
-    table = pd.DataFrame([{"model": name, "before_kbps": before, "after_kbps": after}])
-    tables.write(layout.model_table(name, "entropy"), table, "%.6g")
-    checkpoint.save(codec, layout.model_file(name), half=True)
+    return before, after
 
 
 if __name__ == "__main__":

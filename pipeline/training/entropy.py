@@ -10,16 +10,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codec import audio
+from codec.coding.chunks import groups
 from codec.model import AudioCodec
-from codec.nn.priors import CategoricalPrior, FactorizedPrior, Prior
+from codec.nn.priors import CategoricalPrior, ContextPrior, FactorizedPrior
 from pipeline.corpora import manifest
+from pipeline.stage import log
 
 FRAMES_PER_STEP = 4096
+PIECES, PIECE_FRAMES = 24, 100
 CHECKS = 10
 
 
 def refine(
-    prior: Prior,
+    prior: FactorizedPrior | CategoricalPrior,
     symbols: NDArray[np.int32],
     held_out: NDArray[np.int32],
     steps: int,
@@ -75,17 +78,84 @@ def _trained(
             yield
 
 
+Piece = tuple[NDArray[np.int32], int]
+"""(channels, frames) symbols, and the level of rate that they were made at."""
+
+
+def refine_context(
+    prior: ContextPrior,
+    pieces: list[Piece],
+    held_out: list[Piece],
+    steps: int,
+    learning_rate: float,
+    seed: int,
+) -> tuple[float, float]:
+    """Fit ``prior`` in place to the very symbols that will be coded; bits of ``held_out``.
+
+    In joint training it saw a latent with noise. Each step takes ``PIECES`` stretches of
+    ``PIECE_FRAMES`` frames. Returns the bits before and after.
+    """
+    before = _context_bits(prior, held_out)
+    rng = np.random.default_rng([seed, 2])
+    optimizer = torch.optim.Adam(prior.parameters(), lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    long = [piece for piece in pieces if piece[0].shape[1] >= PIECE_FRAMES] or pieces
+    shortest = min(PIECE_FRAMES, *(symbols.shape[1] for symbols, _ in long))
+    for step in range(1, steps + 1):
+        drawn = [long[index] for index in rng.integers(len(long), size=PIECES)]
+        starts = [int(rng.integers(symbols.shape[1] - shortest + 1)) for symbols, _ in drawn]
+        batch = np.stack(
+            [one[:, at : at + shortest] for (one, _), at in zip(drawn, starts, strict=True)]
+        )
+        symbols = torch.from_numpy(batch).float()
+        level = torch.tensor([level for _, level in drawn])
+        loss = prior.bits(symbols, symbols, level).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if step % max(1, steps // CHECKS) == 0:
+            log.info("step %d of %d: %.5f bits a symbol", step, steps, loss.item())
+    return before, _context_bits(prior, held_out)
+
+
+@torch.no_grad()
+def _context_bits(prior: ContextPrior, pieces: list[Piece]) -> float:
+    total = 0.0
+    for symbols, level in pieces:
+        values = torch.from_numpy(symbols)[None].float()
+        total += float(prior.bits(values, values, torch.tensor([level])).sum())
+    return total
+
+
+def draw_pieces(codec: AudioCodec, split: Path, seconds: float, seed: int) -> list[Piece]:
+    """Symbols of clips drawn from a split, up to ``seconds``, each at a level drawn for it."""
+    rng = np.random.default_rng([seed, 3])
+    found: list[Piece] = []
+    for waveform in _drawn(codec, split, seconds, seed):
+        level = int(rng.integers(codec.config.levels))
+        found += [(group, level) for group in codec.symbols(waveform, level)]
+    return found
+
+
 def draw_symbols(codec: AudioCodec, split: Path, seconds: float, seed: int) -> NDArray[np.int32]:
     """(rows, frames) symbols of clips drawn from a split, up to ``seconds``."""
+    waveforms = _drawn(codec, split, seconds, seed)
+    return np.concatenate([part for wave in waveforms for part in codec.symbols(wave)], axis=-1)
+
+
+def _drawn(
+    codec: AudioCodec, split: Path, seconds: float, seed: int
+) -> Iterator[NDArray[np.float32]]:
+    """Clips of a split in random order, at the codec's rate, until their symbols last so long."""
     clips = manifest.read(split)
     order = np.random.default_rng([seed, 1]).permutation(len(clips))
-    parts: list[NDArray[np.int32]] = []
     total = 0.0
     for index in order:
         if total >= seconds:
             break
         waveform, rate = audio.read(split / clips[index].file)
-        found = codec.symbols(audio.resample(waveform, rate, codec.config.sample_rate))
-        parts.extend(found)
-        total += found.shape[0] * found.shape[-1] / codec.config.frame_rate
-    return np.concatenate(parts, axis=-1)
+        resampled = audio.resample(waveform, rate, codec.config.sample_rate)
+        yield resampled
+        frames = -(-(resampled.shape[-1] + codec.config.tail) // codec.config.hop)
+        total += groups(len(resampled), codec.config) * frames / codec.config.frame_rate
