@@ -59,16 +59,19 @@ def test_segments_have_the_codec_s_channels(split: Path) -> None:
     assert peaks == {440, 880}
     two = segments(split, 24_000, 2, 12_000, 0).batch(40)
     assert two.shape == (40, 2, 12_000)
-    # The mono clip in both channels, but not at the same level; the stereo clip as it is.
-    left, right = two[:, 0].numpy(), two[:, 1].numpy()
-    alike = [abs(np.corrcoef(a, b)[0, 1]) > 0.999 for a, b in zip(left, right, strict=True)]
-    assert 0 < sum(alike) < 40
-    assert all(not np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+    # The mono clip in both channels, half of the time not at the same level; the stereo clip.
+    pairs = list(zip(two[:, 0].numpy(), two[:, 1].numpy(), strict=True))
+    alike = [(a, b) for a, b in pairs if abs(np.corrcoef(a, b)[0, 1]) > 0.999]
+    assert 10 < len(alike) < 30
+    same = sum(np.array_equal(a, b) for a, b in alike)
+    assert 0.2 < same / len(alike) < 0.8
 
 
 def test_segments_are_changed_as_params_say(split: Path) -> None:
     def spectrum(**changes: float) -> np.ndarray:
-        made = segments(split, 24_000, 1, 12_000, 0, **changes).batch(40, gain_db=(0, 0))
+        # The speed is one for a batch.
+        drawn = segments(split, 24_000, 1, 12_000, 0, **changes)
+        made = torch.cat([drawn.batch(2, gain_db=(0, 0)) for _ in range(20)])
         assert made.shape == (40, 1, 12_000)
         assert made.isfinite().all()
         return np.abs(np.fft.rfft(made[:, 0].numpy() * np.hanning(12_000)))
@@ -95,7 +98,8 @@ def test_processes_draw_the_same_batch_and_build_their_parts(split: Path) -> Non
     changes = {"mix": 0.5, "filter": 0.5, "resample": 0.5}
     make = lambda: segments(split, 24_000, 1, 12_000, 0, **changes)  # noqa: E731
     whole, one = make().batch(6), make()
-    assert torch.equal(one.batch(6, part=slice(2, 4)), whole[2:4])
+    # Transforms of another number of signals may round the last digit another way.
+    torch.testing.assert_close(one.batch(6, part=slice(2, 4)), whole[2:4], rtol=0, atol=1e-5)
     other = make()
     other.batch(6)
     assert torch.equal(one.batch(6), other.batch(6))
