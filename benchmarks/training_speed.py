@@ -17,7 +17,7 @@ from pipeline import params
 from pipeline.corpora import manifest
 from pipeline.stages.train import adversary, device_name, processes
 from pipeline.training import loop
-from pipeline.training.data import Segments
+from pipeline.training.data import Segments, recordings
 from pipeline.training.objective import Objective
 from pipeline.training.watch import Watcher
 
@@ -65,15 +65,17 @@ def steps_per_second(
             data = split(folder, config.sample_rate)
             plan = loop.Plan(
                 codec=AudioCodec(config),
-                objective=Objective(settings.loss, 1e-5, config.sample_rate),
+                objective=Objective(settings.loss, 1e-5, config.sample_rate, config.levels),
                 adversary=adversary(
                     settings.adversarial.model_copy(update={"enabled": adversarial})
                 ),
                 balanced=settings.loss.balanced,
                 settings=optimizer,
                 steps=steps,
-                training=Segments(data, *size, [0], settings.augment),
-                validation=Segments(data, *size, [1]),
+                training=Segments(
+                    recordings(data, *size[:2]), *size, [0], settings.augment, fabric.device
+                ),
+                validation=Segments(recordings(data, *size[:2]), *size, [1]),
                 folder=folder / "state",
                 fingerprint="",
                 watcher=timer,

@@ -20,7 +20,7 @@ from pipeline.corpora import manifest
 from pipeline.stages.train import originals, processes, started
 from pipeline.training import loop, resume, watch
 from pipeline.training.balancer import Balancer
-from pipeline.training.data import Segments
+from pipeline.training.data import Segments, recordings
 from pipeline.training.objective import Adversary, Objective
 from tests.conftest import RESIDUAL, ROOT, SPECTRAL, tone
 
@@ -42,25 +42,36 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def segments(
+    split: Path, sample_rate: int, channels: int, samples: int, seed: int, **changes: float
+) -> Segments:
+    """Segments of the split, changed with these probabilities only."""
+    augment = params.Augment(**{"mix": 0.0, "filter": 0.0, "resample": 0.0} | changes)
+    found = recordings(split, sample_rate, channels)
+    return Segments(found, sample_rate, channels, samples, [seed], augment)
+
+
 def test_segments_have_the_codec_s_channels(split: Path) -> None:
-    one = Segments(split, 24_000, 1, 12_000, [0]).batch(40, gain_db=(0, 0))
+    one = segments(split, 24_000, 1, 12_000, 0).batch(40, gain_db=(0, 0))
     assert one.shape == (40, 1, 12_000)
     # A clip of two channels, an octave apart, is two clips for a codec of one.
     peaks = {int(np.abs(np.fft.rfft(segment[0])).argmax()) * 2 for segment in one}
     assert peaks == {440, 880}
-    two = Segments(split, 24_000, 2, 12_000, [0]).batch(40)
+    two = segments(split, 24_000, 2, 12_000, 0).batch(40)
     assert two.shape == (40, 2, 12_000)
-    # The mono clip in both channels, but not at the same level; the stereo clip as it is.
-    left, right = two[:, 0].numpy(), two[:, 1].numpy()
-    alike = [abs(np.corrcoef(a, b)[0, 1]) > 0.999 for a, b in zip(left, right, strict=True)]
-    assert 0 < sum(alike) < 40
-    assert all(not np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+    # The mono clip in both channels, half of the time not at the same level; the stereo clip.
+    pairs = list(zip(two[:, 0].numpy(), two[:, 1].numpy(), strict=True))
+    alike = [(a, b) for a, b in pairs if abs(np.corrcoef(a, b)[0, 1]) > 0.999]
+    assert 10 < len(alike) < 30
+    same = sum(np.array_equal(a, b) for a, b in alike)
+    assert 0.2 < same / len(alike) < 0.8
 
 
 def test_segments_are_changed_as_params_say(split: Path) -> None:
     def spectrum(**changes: float) -> np.ndarray:
-        augment = params.Augment(**{"mix": 0.0, "filter": 0.0, "resample": 0.0} | changes)
-        made = Segments(split, 24_000, 1, 12_000, [0], augment).batch(40, gain_db=(0, 0))
+        # The speed is one for a batch.
+        drawn = segments(split, 24_000, 1, 12_000, 0, **changes)
+        made = torch.cat([drawn.batch(2, gain_db=(0, 0)) for _ in range(20)])
         assert made.shape == (40, 1, 12_000)
         assert made.isfinite().all()
         return np.abs(np.fft.rfft(made[:, 0].numpy() * np.hanning(12_000)))
@@ -84,17 +95,18 @@ def test_segments_are_changed_as_params_say(split: Path) -> None:
 
 
 def test_processes_draw_the_same_batch_and_build_their_parts(split: Path) -> None:
-    augment = params.Augment(mix=0.5, filter=0.5, resample=0.5)
-    make = lambda: Segments(split, 24_000, 1, 12_000, [0], augment)  # noqa: E731
+    changes = {"mix": 0.5, "filter": 0.5, "resample": 0.5}
+    make = lambda: segments(split, 24_000, 1, 12_000, 0, **changes)  # noqa: E731
     whole, one = make().batch(6), make()
-    assert torch.equal(one.batch(6, part=slice(2, 4)), whole[2:4])
+    # Transforms of another number of signals may round the last digit another way.
+    torch.testing.assert_close(one.batch(6, part=slice(2, 4)), whole[2:4], rtol=0, atol=1e-5)
     other = make()
     other.batch(6)
     assert torch.equal(one.batch(6), other.batch(6))
 
 
 def test_segments_follow_their_seed(split: Path) -> None:
-    make = lambda seed: Segments(split, 8_000, 1, 4_000, [seed]).batch(4)  # noqa: E731
+    make = lambda seed: segments(split, 8_000, 1, 4_000, seed).batch(4)  # noqa: E731
     assert torch.equal(make(1), make(1))
     assert not torch.equal(make(1), make(2))
 
@@ -116,8 +128,8 @@ def planned(
         balanced=False,
         settings=optimizer,
         steps=steps,
-        training=Segments(split, *size, [0]),
-        validation=Segments(split, *size, [1]),
+        training=segments(split, *size, 0),
+        validation=segments(split, *size, 1),
         folder=folder,
         fingerprint="same",
     )
@@ -192,7 +204,7 @@ def test_a_loss_that_is_not_finite_names_step_and_batch(split: Path, tmp_path: P
     with torch.no_grad():
         plan.codec.decoder.get_parameter("head.weight")[0, 0] = torch.nan
     with pytest.raises(
-        RuntimeError, match=r"step 1: a loss is not finite: .*batch: (mono|stereo)\.flac, "
+        RuntimeError, match=r"step 1: not finite: .*batch: (mono|stereo)\.flac, "
     ):
         loop.train(plan, alone())
 
