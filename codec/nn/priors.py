@@ -123,7 +123,7 @@ class ContextPrior(nn.Module):
     """p(z) = Π p(z[c, m] | frames before m, channels before c): what a context model trains as.
 
     Channels are coded in ``GROUPS`` groups, each of them every eighth channel. A shared layer looks
-    at two past frames and at moving averages of magnitudes; each group's own layer at that and at the
+    at two past frames and at averages of magnitudes; each group's own layer at that and at the
     groups before it in its frame; what comes out are mean and scale of a logistic distribution for
     each channel. The rate level moves the biases. All inputs are small integers or sixteenths and
     activations are bounded, so that ``codec.coding.context`` can do the same in integers.
