@@ -36,8 +36,8 @@ SECONDS = 60
 RATE = 24_000
 OURS = [
     ("speech-24k", "scalar", SECONDS),
-    ("general-24k", "scalar", SECONDS),
-    ("general-24k", "residual", SECONDS),
+    ("spectral-24k", "scalar", SECONDS),
+    ("spectral-24k", "residual", SECONDS),
     ("music-48k", "scalar", SECONDS),
     ("seed-48k", "scalar", 10),
 ]
@@ -118,7 +118,7 @@ def coder_rates() -> tuple[float, float]:
 
 def estimate_gap() -> float:
     """Payload over estimated bits of a file of 60 s, less one, in percent."""
-    codec = random_codec("general-24k")
+    codec = random_codec("spectral-24k")
     data = codec.compress(signal(SECONDS), RATE)
     _, symbols = codec.read_symbols(io.BytesIO(data))
     payload = 8 * bitstream.describe(io.BytesIO(data)).payload_bytes
@@ -138,7 +138,7 @@ def peak_memory(seconds: int) -> float:
 
 def code_file(seconds: int) -> None:
     """Encode and decode a file of noise, part by part, and print the process's peak memory."""
-    codec = random_codec("general-24k")
+    codec = random_codec("spectral-24k")
     minute = signal(60)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "coded.rdc"

@@ -160,19 +160,6 @@ PRESETS: dict[str, CodecConfig] = {
         levels=64,
         entropy="context",
     ),
-    # The same for speech alone: about half the work.
-    "speech-24k": CodecConfig(
-        architecture="transform",
-        sample_rate=24_000,
-        strides=[480],
-        window=1440,
-        widths=[144],
-        latent_channels=480,
-        encoder_blocks=4,
-        decoder_blocks=6,
-        levels=64,
-        entropy="context",
-    ),
     # 50 frames a second of 48 kHz, mid and side to 19.8 kHz in one latent.
     "general-48k": CodecConfig(
         architecture="transform",
@@ -186,6 +173,40 @@ PRESETS: dict[str, CodecConfig] = {
         decoder_blocks=6,
         levels=64,
         entropy="context",
+    ),
+    # 75 frames a second at 24 kHz; about 4 million parameters.
+    "spectral-24k": CodecConfig(
+        architecture="spectral",
+        sample_rate=24_000,
+        strides=[320],
+        window=1280,
+        widths=[192],
+        latent_channels=96,
+        encoder_blocks=4,
+        decoder_blocks=7,
+    ),
+    # The same for speech alone: about half the work.
+    "speech-24k": CodecConfig(
+        architecture="spectral",
+        sample_rate=24_000,
+        strides=[320],
+        window=1280,
+        widths=[128],
+        latent_channels=64,
+        encoder_blocks=4,
+        decoder_blocks=6,
+    ),
+    # 75 frames a second of 48 kHz, left and right in one latent; about 10 million parameters.
+    "music-48k": CodecConfig(
+        architecture="spectral",
+        sample_rate=48_000,
+        channels=2,
+        strides=[640],
+        window=2560,
+        widths=[256],
+        latent_channels=128,
+        encoder_blocks=5,
+        decoder_blocks=7,
     ),
     # The codec of the classic description: 48,000 samples -> 6,000 frames of 64 channels.
     "seed-48k": CodecConfig(

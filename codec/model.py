@@ -35,7 +35,7 @@ class AudioCodec(CodecNetwork):
     >>> import numpy as np, torch
     >>> from codec import PRESETS, AudioCodec
     >>> _ = torch.manual_seed(0)
-    >>> model = AudioCodec(PRESETS["general-24k"]).freeze()  # untrained: it codes, but badly
+    >>> model = AudioCodec(PRESETS["spectral-24k"]).freeze()  # untrained: it codes, but badly
     >>> waveform = np.zeros((2, 44_100), np.float32)
     >>> data = model.compress(waveform, 44_100)
     >>> decoded, sample_rate = model.decompress(data)

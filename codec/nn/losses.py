@@ -27,8 +27,8 @@ class SpectralDistances(nn.Module):
     MEL_BANDS: ClassVar[dict[int, int]] = {64: 10, 128: 20, 256: 40, 512: 80, 1024: 160, 2048: 256}
     """Bands by window size at 24 kHz; at other rates windows of the same duration are taken."""
     FLOOR, MEL_FLOOR = 1e-3, 3e-4
-    """Magnitudes are not told apart below these times √size: 75 and 85 dB under a full-scale sine for
-    512 samples. Without them a codec learns silence and dither before all else."""
+    """Magnitudes are not told apart below these times √size: at 512 samples, 75 and 85 dB under a
+    full-scale sine. Without them a codec learns silence and dither before all else."""
     MISSED = 0.15
     """What is this much of what it should be, or less, counts as missed: 16 dB too quiet at most.
     The logarithm alone would ask for what is missing with a gradient without bound, and an encoder

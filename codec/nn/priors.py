@@ -122,7 +122,7 @@ class CategoricalPrior(nn.Module):
 class ContextPrior(nn.Module):
     """p(z) = Π p(z[c, m] | frames before m, channels before c): what a context model trains as.
 
-    Channels are coded in ``GROUPS`` groups, those that vary most first. A shared layer looks at two
+    Channels are coded in ``GROUPS`` groups, each of them every eighth channel. A shared layer looks at two
     past frames and at moving averages of magnitudes; each group's own layer at that and at the
     groups before it in its frame; what comes out are mean and scale of a logistic distribution for
     each channel. The rate level moves the biases. All inputs are small integers or sixteenths and
@@ -130,6 +130,8 @@ class ContextPrior(nn.Module):
     """
 
     GROUPS, HIDDEN, GROUP_HIDDEN = 8, 256, 64
+    TURNS = (0, 4, 2, 6, 1, 5, 3, 7)
+    """Which every eighth channel each group takes."""
     BAND = 8
     """Neighbouring channels whose magnitudes are averaged together."""
     CLIP = 8.0
@@ -147,7 +149,10 @@ class ContextPrior(nn.Module):
         self.channels, self.bands = channels, channels // self.BAND
         size = channels // self.GROUPS
         inputs = 7 * channels + len(self.SLOW) * self.bands
-        self.register_buffer("order", torch.arange(channels))
+        # Neighbours in frequency are in different groups, so that later ones see them in their frame.
+        turns = torch.arange(channels) % self.GROUPS
+        order = torch.cat([(turns == turn).nonzero()[:, 0] for turn in self.TURNS])
+        self.register_buffer("order", order)
         self.shared = nn.Linear(inputs, self.HIDDEN, bias=False)
         self.shared_bias = ByLevel(levels, self.HIDDEN)
         self.start = ByLevel(levels, self.bands)
@@ -162,11 +167,6 @@ class ContextPrior(nn.Module):
             self.start.knots.fill_(-3.0)
             for layer in (self.shared, self.inside):
                 layer.weight.mul_(0.5)
-
-    @torch.no_grad()
-    def arrange(self, deviations: Tensor) -> None:
-        """Put channels in order of falling standard deviation, (channels,)."""
-        self.order.copy_(deviations.argsort(descending=True))
 
     def forward(self, symbols: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, channels, frames) integers and (batch,) levels to mean and ln scale of each."""

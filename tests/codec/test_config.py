@@ -25,6 +25,6 @@ def test_seed_preset_makes_six_thousand_frames_of_48000_samples() -> None:
     ],
 )
 def test_impossible_architectures_are_refused(change: dict[str, object], message: str) -> None:
-    fields = PRESETS["general-24k"].model_dump() | change
+    fields = PRESETS["spectral-24k"].model_dump() | change
     with pytest.raises(ValidationError, match=message):
         CodecConfig.model_validate(fields)

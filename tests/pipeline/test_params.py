@@ -20,7 +20,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_the_project_s_own_params_are_valid_and_explained(file: Path) -> None:
     found = params.load(file)
-    assert found.codec.config() == PRESETS["general-24k"]
+    assert found.codec.config() == PRESETS["spectral-24k"]
     assert len(found.models) >= 4
     points = list(found.points)
     assert points[0] == "neural-" + next(iter(found.models))
