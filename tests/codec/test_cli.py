@@ -19,6 +19,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a model in models/tiny and a recording."""
     checkpoint.save(tiny_codec(), tmp_path / "models" / "tiny" / "model.safetensors")
     audio.write(tmp_path / "in.wav", tone(1.2345, 22_050, channels=2), 22_050)
+    (tmp_path / "there.rdc").touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -55,7 +56,8 @@ def test_encode_info_decode(workplace: Path) -> None:
     [
         (["encode", "absent.wav", "a.rdc", "--model", "models/tiny"], "absent.wav: no such file"),
         (["encode", "in.wav", "a.rdc", "--model", "absent"], "absent: neither a released model"),
-        (["encode", "in.wav", "in.wav", "--model", "models/tiny"], "in.wav: exists already"),
+        (["encode", "in.wav", "in.wav", "--model", "models/tiny"], "in.wav: is the input itself"),
+        (["trim", "in.wav", "there.rdc", "--codebooks", "1"], "there.rdc: exists already"),
         (["decode", "in.wav", "a.wav"], "in.wav: not an .rdc file"),
         (["info", "in.wav"], "in.wav: not an .rdc file"),
         (["run"], "params.yaml: no such file"),
