@@ -123,10 +123,10 @@ class ContextPrior(nn.Module):
     """p(z) = Π p(z[c, m] | frames before m, channels before c): what a context model trains as.
 
     Channels are coded in ``GROUPS`` groups, each of them every eighth channel. A shared layer looks
-    at two past frames and at averages of magnitudes; each group's own layer at that and at the
-    groups before it in its frame; what comes out are mean and scale of a logistic distribution for
-    each channel. The rate level moves the biases. All inputs are small integers or sixteenths and
-    activations are bounded, so that ``codec.coding.context`` can do the same in integers.
+    at two past frames and at moving averages of magnitudes; each group's own layer at that and at
+    the groups before it in its frame; what comes out are mean and scale of a logistic distribution
+    for each channel. The rate level moves the biases. All inputs are small integers or sixteenths
+    and activations are bounded, so that ``codec.coding.context`` can do the same in integers.
     """
 
     GROUPS, HIDDEN, GROUP_HIDDEN = 8, 256, 64
@@ -149,7 +149,7 @@ class ContextPrior(nn.Module):
         self.channels, self.bands = channels, channels // self.BAND
         size = channels // self.GROUPS
         inputs = 7 * channels + len(self.SLOW) * self.bands
-        # Neighbours in frequency are of different groups: the later ones see them in their frame.
+        # Neighbours in frequency are in different groups: later ones see them in their own frame.
         turns = torch.arange(channels) % self.GROUPS
         order = torch.cat([(turns == turn).nonzero()[:, 0] for turn in self.TURNS])
         self.register_buffer("order", order)

@@ -141,7 +141,8 @@ class Codec2Coder(FrameCoder):
         bits = np.unpackbits(np.frombuffer(data, np.uint8))[: count * self.frame_bits]
         frames = np.packbits(bits.reshape(count, self.frame_bits), axis=1)
         parts = [coder.decode(frame.tobytes()) for frame in frames]
-        return np.concatenate(parts).astype(np.float32) / 32768
+        decoded: NDArray[np.float32] = np.concatenate(parts).astype(np.float32) / np.float32(32768)
+        return decoded
 
     def about(self) -> dict[str, object]:
         return {

@@ -24,7 +24,8 @@ from pipeline.params import Corpus
 GROUP = "rdcodec.corpora"
 
 Made = tuple[Clip, NDArray[np.float32], int]
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)

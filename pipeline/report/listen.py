@@ -112,7 +112,7 @@ def write_audio(
     FLAC file and, for a point whose coder can tell, the payload bits of every tenth of a second.
     """
     folder.mkdir(parents=True)
-    timelines = {(row.point, row.clip): row.timeline or "null" for row in files.itertuples()}
+    timelines = {(row.point, row.clip): str(row.timeline or "null") for row in files.itertuples()}
     for number, clip in enumerate(clips):
         _write(folder, f"{number}-{ORIGINAL}", split / clip.file, "null")
         for point in points_of(chosen):

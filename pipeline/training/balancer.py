@@ -49,7 +49,8 @@ class Balancer:
         measure = self.steps <= MEASURED_FIRST or self.steps % MEASURED_EVERY == 0
         if measure or any(name not in self.norms for name in losses):
             return self._measured(losses, waveform)
-        total = sum(self._factor(name, losses) * loss for name, loss in losses.items())
+        factored = [self._factor(name, losses) * loss for name, loss in losses.items()]
+        total = torch.stack(factored).sum()
         (gradient,) = torch.autograd.grad(total, waveform)
         return gradient, {}
 

@@ -1,5 +1,6 @@
 """Prepared audio as training segments, changed where they are trained on: on the CPU or a GPU."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ class Segments:
             np.flatnonzero(one[part]) for one in rng.random((3, size)) < shares
         )
         below = rng.uniform(*BELOW_DB, size=(size, 1, 1))
-        cutoff = rng.uniform(*np.log(CUTOFF_HZ), size=(size, 1))
+        cutoff = rng.uniform(*map(math.log, CUTOFF_HZ), size=(size, 1))
         knots = rng.uniform(-KNOT_DB, KNOT_DB, size=(size, KNOTS))
         low_pass = rng.random((size, 1)) < 0.5
         decibels = rng.uniform(*gain_db, size=(size, 1, 1))
@@ -119,8 +120,10 @@ class Segments:
             other = self._cut(others[part][mixed], self.samples)
             waves[mixed] += other * self._here(10 ** (below[part][mixed] / 20))
         if len(filtered):
-            chosen = (one[part][filtered] for one in (cutoff, knots, low_pass))
-            spectrum = torch.fft.rfft(waves[filtered]) * self._responses(*chosen)[:, None]
+            responses = self._responses(
+                cutoff[part][filtered], knots[part][filtered], low_pass[part][filtered]
+            )
+            spectrum = torch.fft.rfft(waves[filtered]) * responses[:, None]
             waves[filtered] = torch.fft.irfft(spectrum, self.samples)
         return (waves * self._here(10 ** (decibels[part] / 20) / 32768)).clamp(-1, 1)
 
@@ -151,7 +154,7 @@ class Segments:
         equalizer = 10 ** (self._here(knots) @ self.interpolation / 20)
         return torch.where(torch.from_numpy(low_pass).to(hertz.device), falling, equalizer)
 
-    def _here(self, values: NDArray[np.float64]) -> Tensor:
+    def _here(self, values: NDArray[np.floating]) -> Tensor:
         return torch.from_numpy(values.astype(np.float32)).to(self.audio.device)
 
 
