@@ -10,7 +10,7 @@ from codec.model import AudioCodec
 from codec.nn.decoder import build_decoder
 from codec.nn.encoder import build_encoder
 from codec.nn.layers import Spectrum
-from codec.nn.losses import MultiScaleSTFTLoss
+from codec.nn.losses import SpectralDistances
 from codec.nn.quantizer import ScalarQuantizer, commitment_loss, straight_through
 from tests.conftest import CONFIGS, tiny_codec, tone
 
@@ -54,8 +54,9 @@ def test_no_weight_is_left_without_a_gradient() -> None:
         model = tiny_codec(config).train()
         wave = torch.from_numpy(tone(1, 8_000, channels=config.channels))[None]
         out = model(wave)
-        magnitude, phase = MultiScaleSTFTLoss([256, 512])(wave, out.waveform)
-        (magnitude + phase + out.kbps + commitment_loss(out.latent, out.codes)).backward()
+        distances = SpectralDistances([256, 512], 8_000, ["log_magnitude", "phase"])
+        terms = distances(wave, out.waveform)
+        (sum(terms.values()) + out.kbps + commitment_loss(out.latent, out.codes)).backward()
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None, name
             # The gates of the prior start at zero, where their own gradient need not be zero.
@@ -82,13 +83,36 @@ def test_commitment_pulls_the_latent_to_its_codes() -> None:
 
 def test_losses_of_a_perfect_copy_are_zero_and_phase_knows_a_flip() -> None:
     wave = torch.from_numpy(tone(1, 8_000))[None]
-    loss = MultiScaleSTFTLoss([256, 512])
-    magnitude, phase = loss(wave, wave)
-    assert float(magnitude) == pytest.approx(0, abs=1e-6)
-    assert float(phase) == pytest.approx(0, abs=5e-3)
-    magnitude, phase = loss(wave, -wave)
-    assert float(magnitude) == pytest.approx(0, abs=1e-6)
-    assert float(phase) == pytest.approx(2, abs=1e-2)
+    distances = SpectralDistances([256, 512], 8_000, ["log_magnitude", "phase", "mel"])
+    same, flipped = distances(wave, wave), distances(wave, -wave)
+    for terms in (same, flipped):
+        assert set(terms) == {"log_magnitude", "phase", "mel"}
+        assert float(terms["log_magnitude"]) == pytest.approx(0, abs=1e-6)
+        assert float(terms["mel"]) == pytest.approx(0, abs=1e-6)
+    assert float(same["phase"]) == pytest.approx(0, abs=5e-3)
+    assert float(flipped["phase"]) == pytest.approx(2, abs=1e-2)
+
+
+def test_a_copy_that_is_too_quiet_is_as_far_as_a_logarithm_says() -> None:
+    wave = torch.from_numpy(tone(1, 24_000))[None]
+    found = SpectralDistances([512], 24_000, ["mel"])
+    near, far = (float(found(wave, gain * wave)["mel"]) for gain in (0.9, 0.5))
+    assert 0 < near < far < np.log10((1 + found.MISSED) / (0.5 + found.MISSED)) + 1e-4
+
+
+def test_sizes_are_those_of_the_terms_asked_for_and_half_of_them_are_drawn() -> None:
+    wave = torch.from_numpy(tone(0.5, 24_000))[None]
+    by_bin = SpectralDistances([512, 1024], 24_000, ["phase"])
+    assert by_bin.sizes == [512, 1024]
+    mel = SpectralDistances([512, 1024], 48_000, ["mel"])
+    assert mel.sizes == [2 * size for size in SpectralDistances.MEL_BANDS]
+    assert set(mel(torch.zeros(1, 1, 8_192), torch.zeros(1, 1, 8_192))) == {"mel"}
+    draw = torch.Generator().manual_seed(0)
+    seen = [mel.draw(draw) for _ in range(40)]
+    assert all(len(sizes) == 3 for sizes in seen)
+    assert {size for sizes in seen for size in sizes} == set(mel.sizes)
+    every = by_bin(wave, 0.5 * wave, drawn=[512])
+    assert set(every) == {"log_magnitude", "phase"}
 
 
 def test_symbols_do_not_depend_on_what_lies_beyond_the_context(codec: AudioCodec) -> None:
