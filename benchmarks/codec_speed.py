@@ -122,7 +122,7 @@ def estimate_gap() -> float:
     data = codec.compress(signal(SECONDS), RATE)
     _, symbols = codec.read_symbols(io.BytesIO(data))
     payload = 8 * bitstream.describe(io.BytesIO(data)).payload_bytes
-    return 100 * (payload / codec.frozen_tables().bits(symbols[0]) - 1)
+    return float(100 * (payload / codec.bits(symbols).sum() - 1))
 
 
 def peak_memory(seconds: int) -> float:

@@ -20,7 +20,7 @@ def seconds(count: int) -> tuple[float, float]:
             for number in range(count):
                 (place / f"{number}{ending}").touch()
         began = time.process_time()
-        done, kept, failed = batch.encode_folder(source, target, checkpoint.DEFAULT, None, 1, False)
+        done, kept, failed = batch.encode_folder(source, target, checkpoint.DEFAULT, 1, False)
         encoding = time.process_time() - began
         assert (done, kept, failed) == (0, count, [])
         began = time.process_time()

@@ -45,12 +45,11 @@ def encode(
     name = _chosen(model)
     if kbps is not None and quality is not None:
         raise UserError("--kbps and --quality: one of them")
-    chosen = {"codebooks": codebooks, "level": quality, "kbps": kbps}
     if source.is_dir():
-        _say(batch.encode_folder(source, Path(target), name, jobs, force, **chosen))
+        _say(batch.encode_folder(source, Path(target), name, jobs, force, codebooks, quality, kbps))
     else:
         source, out = _ready(source, target, ".rdc", force)
-        _tell(batch.encode_file(source, out, name, **chosen), out)
+        _tell(batch.encode_file(source, out, name, codebooks, quality, kbps), out)
 
 
 def decode(

@@ -79,8 +79,6 @@ class CodecConfig(BaseModel):
             raise ValueError(
                 "entropy: a context model wants a scalar quantizer and latents in eights"
             )
-        if self.levels > 1 and self.entropy != "context":
-            raise ValueError("entropy: a codec of many rates is coded with a context model")
         if self.architecture == "waveform":
             if len(self.widths) != len(self.strides):
                 raise ValueError(

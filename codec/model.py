@@ -57,6 +57,8 @@ class AudioCodec(CodecNetwork):
 
     def freeze(self) -> Self:
         """Freeze the prior into integer tables and name the weights: from here on it can code."""
+        if self.config.levels > 1 and self.config.entropy != "context":
+            raise UserError("codec.entropy: a codec of many rates is coded with a context model")
         if isinstance(self.prior, ContextPrior):
             self.tables = context.freeze(self.prior.arrays(self.config.levels))
         else:

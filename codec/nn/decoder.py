@@ -80,7 +80,7 @@ class TransformDecoder(nn.Module):
         self.correction = SpectralDecoder(config)
         with torch.no_grad():
             self.correction.head.weight.mul_(0.1)
-        nn.init.zeros_(self.correction.head.bias)
+            self.correction.head.get_parameter("bias").zero_()
         self.gain = ByLevel(config.levels, config.latent_channels)
         finest = -log_gains(config)
         coarsest = finest + math.log(TransformEncoder.RANGE) * (config.levels > 1)

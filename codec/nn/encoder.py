@@ -78,8 +78,8 @@ class TransformEncoder(nn.Module):
         self.mdct = MDCT(config.hop, config.bins)
         self.power = PowerLaw(config.power)
         self.correction = SpectralEncoder(config)
-        nn.init.zeros_(self.correction.head.weight)
-        nn.init.zeros_(self.correction.head.bias)
+        for parameter in self.correction.head.parameters():
+            nn.init.zeros_(parameter)
         self.gain = ByLevel(config.levels, config.latent_channels)
         finest = log_gains(config)
         # What the network says is in parts of a step of the highest level, so that no step of

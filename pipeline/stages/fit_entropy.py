@@ -10,7 +10,7 @@ import torch
 from codec import checkpoint
 from codec.coding import context
 from codec.model import AudioCodec
-from codec.nn.priors import ContextPrior
+from codec.nn.priors import CategoricalPrior, ContextPrior, FactorizedPrior
 from pipeline import layout, params
 from pipeline.layout import TRAIN, VALID
 from pipeline.params import Params
@@ -26,17 +26,18 @@ def main(name: str) -> None:
     codec = checkpoint.load(layout.weights(name, settings.optimizer.keep))
     # What is judged is what can be released: weights that fit into 16 bits.
     codec.round_weights()
-    if isinstance(codec.prior, ContextPrior):
-        before, after = fit_context(codec, settings)
+    prior = codec.prior
+    if isinstance(prior, ContextPrior):
+        before, after = fit_context(codec, prior, settings)
     else:
-        before, after = fit_factorized(codec, settings)
+        before, after = fit_factorized(codec, prior, settings)
     log.info("%s: validation %.3f kbps before, %.3f kbps after", name, before, after)
     table = pd.DataFrame([{"model": name, "before_kbps": before, "after_kbps": after}])
     tables.write(layout.model_table(name, "entropy"), table, "%.6g")
     checkpoint.save(codec, layout.model_file(name), half=True)
 
 
-def fit_context(codec: AudioCodec, settings: Params) -> tuple[float, float]:
+def fit_context(codec: AudioCodec, prior: ContextPrior, settings: Params) -> tuple[float, float]:
     """Train a context prior on, freeze it, and count its tables; validation kbps, all levels."""
     chosen, seed = settings.entropy, settings.seed
     fitting, held_out = (
@@ -44,15 +45,18 @@ def fit_context(codec: AudioCodec, settings: Params) -> tuple[float, float]:
     )
     seconds = sum(symbols.shape[1] for symbols, _ in held_out) / codec.config.frame_rate
     bits = entropy.refine_context(
-        codec.prior, fitting, held_out, chosen.steps, chosen.learning_rate, seed
+        prior, fitting, held_out, chosen.steps, chosen.learning_rate, seed
     )
-    codec.freeze()
     pieces = [(symbols[None], level) for symbols, level in fitting]
-    codec.tables = context.recount(codec.tables, pieces)
+    frozen = codec.freeze().frozen_tables()
+    assert isinstance(frozen, context.ContextTables)
+    codec.tables = context.recount(frozen, pieces)
     return bits[0] / seconds / 1000, bits[1] / seconds / 1000
 
 
-def fit_factorized(codec: AudioCodec, settings: Params) -> tuple[float, float]:
+def fit_factorized(
+    codec: AudioCodec, prior: FactorizedPrior | CategoricalPrior, settings: Params
+) -> tuple[float, float]:
     """Train another prior on, and freeze it; validation kbps before and after."""
     fitting = entropy.draw_symbols(codec, TRAIN, settings.entropy.seconds, settings.seed)
     held_out = entropy.draw_symbols(codec, VALID, settings.entropy.seconds, settings.seed)
@@ -60,7 +64,7 @@ def fit_factorized(codec: AudioCodec, settings: Params) -> tuple[float, float]:
     before, after = (
         bits / seconds / 1000
         for bits in entropy.refine(
-            codec.prior,
+            prior,
             fitting,
             held_out,
             settings.entropy.steps,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from codec import checkpoint
 from codec.coding.tables import FrozenTables
+from codec.errors import UserError
 from codec.model import AudioCodec
 from pipeline import layout, params
 from pipeline.coders import entropy_coders
@@ -27,15 +28,18 @@ def main(name: str) -> None:
     settings = params.load()
     torch.set_num_threads(cores())
     codec = checkpoint.load(layout.model_file(name))
+    frozen = codec.frozen_tables()
+    if not isinstance(frozen, FrozenTables):
+        raise UserError(f"{name}: a context model has no table for each row of symbols to describe")
     training = entropy.draw_symbols(codec, TRAIN, settings.entropy.seconds, settings.seed)
     clips = coded_symbols(codec, own(name))
     size = codec.config.codebook_size if codec.layered else None
-    coders = entropy_coders.measure(training, clips, codec.frozen_tables(), size)
+    coders = entropy_coders.measure(training, clips, frozen, size)
     seconds = sum(clip.shape[1] for clip in clips) / codec.config.frame_rate
     coders.insert(0, "model", name)
     coders["kbps"] = coders.bits / seconds / 1000
     symbols = np.concatenate(clips, axis=-1)
-    codes = describe(symbols, codec.frozen_tables())
+    codes = describe(symbols, frozen)
     codes.insert(0, "model", name)
     codes["of"] = size
     counts = histogram(symbols)

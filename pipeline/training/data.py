@@ -104,7 +104,7 @@ class Segments:
             np.flatnonzero(one[part]) for one in rng.random((3, size)) < shares
         )
         below = rng.uniform(*BELOW_DB, size=(size, 1, 1))
-        cutoff = rng.uniform(*map(math.log, CUTOFF_HZ), size=(size, 1))
+        cutoff = rng.uniform(math.log(CUTOFF_HZ[0]), math.log(CUTOFF_HZ[1]), size=(size, 1))
         knots = rng.uniform(-KNOT_DB, KNOT_DB, size=(size, KNOTS))
         low_pass = rng.random((size, 1)) < 0.5
         decibels = rng.uniform(*gain_db, size=(size, 1, 1))

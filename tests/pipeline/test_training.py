@@ -203,9 +203,7 @@ def test_a_loss_that_is_not_finite_names_step_and_batch(split: Path, tmp_path: P
     plan = planned(split, tmp_path, 3)
     with torch.no_grad():
         plan.codec.decoder.get_parameter("head.weight")[0, 0] = torch.nan
-    with pytest.raises(
-        RuntimeError, match=r"step 1: not finite: .*batch: (mono|stereo)\.flac, "
-    ):
+    with pytest.raises(RuntimeError, match=r"step 1: not finite: .*batch: (mono|stereo)\.flac, "):
         loop.train(plan, alone())
 
 
