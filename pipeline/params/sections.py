@@ -4,7 +4,15 @@ import re
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from codec.config import PRESETS, CodecConfig
 from pipeline import coders
@@ -19,9 +27,17 @@ BASE = "base"
 ABLATION = "ablation"
 """The series of models that are compared with another one, beside the curves."""
 Share = Annotated[float, Field(ge=0, le=1)]
-Rates = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
+
+
+def _weights(beta: float | list[float]) -> float | list[float]:
+    ends = beta if isinstance(beta, list) else [beta, beta]
+    if len(ends) != 2 or min(ends) < 0 or (isinstance(beta, list) and min(ends) == 0):
+        raise ValueError(f"0 or more, or two numbers above 0, not {beta!r}")
+    return beta
+
+
 # One for all rates, or from the lowest rate's to the highest rate's.
-Beta = NotNegative | Rates
+Beta = Annotated[float | list[float], AfterValidator(_weights)]
 
 
 class Section(BaseModel):

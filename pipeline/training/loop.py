@@ -209,10 +209,10 @@ class _Run:
         """Raise RuntimeError where a number of the last steps is not finite."""
         if not self.recent:
             return
-        unchecked = {name: value.to(device) for one in self.recent for name, value in one.items()}
-        if torch.isfinite(torch.stack(list(unchecked.values()))).all():
+        seen = [value.to(device) for one in self.recent for value in one.values()]
+        if torch.isfinite(torch.stack(seen)).all():
             return
-        found = {name: float(value) for name, value in unchecked.items()}
+        found = {name: float(value) for one in self.recent for name, value in one.items()}
         raise RuntimeError(f"step {self.step}: not finite: {found}; batch: {drawn()}")
 
     def means(self) -> dict[str, float]:

@@ -82,7 +82,7 @@ def test_a_timeline_has_every_bit_where_it_sounds(name: str) -> None:
 def test_a_neural_timeline_has_the_estimated_bits(tmp_path: Path) -> None:
     model = tiny_codec()
     checkpoint.save(model, tmp_path / "model.safetensors")
-    coder = build("rdcodec", {"model": str(tmp_path / "model.safetensors")})
+    coder = build("rdcodec", {"weights": str(tmp_path / "model.safetensors")})
     data = coder.encode(tone(1.0, 8_000), 8_000)
     starts, bits = coder.timeline(data) or ([], [])
     assert bits.sum() == pytest.approx(coder.estimated_bits(data))
@@ -149,7 +149,7 @@ def test_two_libraries_may_be_used_in_one_process() -> None:
 
 def test_where_libopus_is_missing_the_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
-    with pytest.raises(UserError, match=r"opus\.settings\.library: this system has no libopus"):
+    with pytest.raises(UserError, match=r"opus: library: this system has no libopus"):
         library_path("system")
     with pytest.raises(UserError, match="no such file"):
         library_path("/nowhere/libopus.so")
@@ -188,7 +188,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("which", ["rdcodec", "opus", "mp3", "aac"])
 def test_every_coder_goes_the_same_way_through_the_bench(which: str, corpus: Path) -> None:
     checkpoint.save(tiny_codec(), "model.safetensors")
-    options = {"model": "model.safetensors"} if which == "rdcodec" else {"kbps": 32}
+    options = {"weights": "model.safetensors"} if which == "rdcodec" else {"kbps": 32}
     coder = build(which, options)
     bench.code_clips("point", coder, corpus)
     table = pd.read_csv(layout.files_table("point"))

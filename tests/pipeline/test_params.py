@@ -34,7 +34,7 @@ def test_the_project_s_own_params_are_valid_and_explained(file: Path) -> None:
     [
         (
             "models.b070={beta: -0.1}",
-            r"models\.b070\.beta: .*greater than or equal to 0, not -0\.1",
+            r"models\.b070\.beta: 0 or more, .*not -0\.1",
         ),
         ("train.steps=many", r"train\.steps: .*valid integer.*'many'"),
         ("train.steps=1.5", r"train\.steps: .*valid integer"),

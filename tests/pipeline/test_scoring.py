@@ -90,7 +90,7 @@ def test_force_reaches_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Run, "_repro", repro)
     run = Run(forced={"score@a"})
     for name in ("score@a", "score@b"):
-        run.stage(Stage(name, "", (), (), Meta(), ("deps",)))
+        run.perform(Stage(name, "", (), (), Meta(), ("deps",)))
     assert told == {"score@a": True, "score@b": False}
 
 
