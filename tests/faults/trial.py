@@ -20,7 +20,7 @@ from tests.pipeline import toy
 from tests.project import Project
 
 MARK = "RDCODEC_TRIAL"
-FLOW = "import sys; from pipeline import flow; sys.exit(not flow.execute([]))"
+FLOW = "import sys; from pipeline.running import flow; sys.exit(not flow.execute([]))"
 
 
 def marked(mark: str) -> list[psutil.Process]:
