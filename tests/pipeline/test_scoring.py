@@ -179,7 +179,7 @@ def _worker() -> tuple[int, int]:
 @pytest.mark.slow
 def test_scoring_that_was_killed_goes_on(pairs: list[Pair], tmp_path: Path) -> None:
     script = (
-        "from pipeline import scoring; from pipeline.params import Score\n"
+        "from pipeline.metrics import scoring; from pipeline.params import Score\n"
         "from tests.pipeline.test_scoring import HERE, Pair\n"
         f"if __name__ == '__main__':\n    pairs = {pairs!r}\n"
         "    for name, rows in scoring.score(pairs, HERE.model_copy(update={'chunk': 1})):\n"
