@@ -74,6 +74,17 @@ def test_bad_input_is_one_line_and_status_2(
     assert not (workplace / "a.wav").exists()
 
 
+def test_an_output_that_is_there_is_kept_unless_forced(workplace: Path) -> None:
+    (workplace / "a.rdc").write_bytes(b"kept")
+    words = ["encode", "in.wav", "a.rdc", "--model", "models/tiny"]
+    done = rdcodec(*words)
+    assert done.returncode == 2
+    assert done.stderr == "error: a.rdc: exists already; --force overwrites it\n"
+    assert (workplace / "a.rdc").read_bytes() == b"kept"
+    assert rdcodec(*words, "--force").returncode == 0
+    assert (workplace / "a.rdc").read_bytes() != b"kept"
+
+
 def test_a_file_whose_model_is_not_at_hand_says_so(workplace: Path) -> None:
     assert rdcodec("encode", "in.wav", "a.rdc", "--model", "models/tiny").returncode == 0
     (workplace / "models" / "tiny" / "model.safetensors").rename(workplace / "other.safetensors")
