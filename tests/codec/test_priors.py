@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codec.coding import context_tables
 from codec.nn.priors import ContextPrior, FactorizedPrior, moving_average
 
 CHANNELS, LEVELS, FRAMES = 32, 16, 12
@@ -139,3 +140,11 @@ def test_levels_widen_a_factorized_prior() -> None:
         values = torch.full((3, 4, 1), 60.0)
         bits = prior.bits(values, level=torch.tensor([0, 1, 2])).sum(dim=(1, 2))
     assert bits[0] > bits[1] > bits[2]
+
+
+def test_the_integer_form_sees_what_the_prior_trained_with() -> None:
+    """Rooms that know nothing of each other write these numbers twice."""
+    assert (ContextPrior.BAND, ContextPrior.CLIP) == (context_tables.BAND, context_tables.CLIP)
+    assert (ContextPrior.FAST, ContextPrior.SLOW) == (context_tables.FAST, context_tables.SLOW)
+    ceiling = context_tables.ACTIVATION_MAX / 2**context_tables.ACTIVATION_BITS
+    assert ceiling == ContextPrior.CEILING
