@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -72,16 +73,16 @@ class SpectralDistances(nn.Module):
                 found.setdefault("mel", []).append((x - y).abs().mean())
         return {name: torch.stack(terms).mean() for name, terms in found.items()}
 
-    def draw(self, generator: torch.Generator | None = None) -> list[int]:
+    def draw(self, rng: np.random.Generator) -> list[int]:
         """Half of the sizes, one of each pair of neighbours: half the work.
 
         Every size is drawn as often as every other one.
         """
         sizes = self.sizes
         pairs = [sizes[i : i + 2] for i in range(len(sizes) % 2, len(sizes), 2)]
-        chosen = torch.rand(len(pairs), generator=generator).tolist()
+        chosen = rng.random(len(pairs)) < 0.5
         return sizes[: len(sizes) % 2] + [
-            pair[place < 0.5] for pair, place in zip(pairs, chosen, strict=True)
+            pair[int(first)] for pair, first in zip(pairs, chosen, strict=True)
         ]
 
     def _by_bin(self, spectra: Tensor, power: Tensor, size: int, batch: int) -> dict[str, Tensor]:

@@ -106,13 +106,14 @@ def train(plan: Plan, fabric: Fabric) -> "Result":
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * rate
         batch = plan.training.batch(size, part=part).to(fabric.device)
-        level = torch.randint(plan.codec.config.levels, (size,))[part].to(fabric.device)
+        levels = plan.training.rng.integers(plan.codec.config.levels, size=size)
+        level = torch.from_numpy(levels[part]).to(fabric.device)
 
         # The codec. Distances are taken at a copy of the decoded waveform that begins a graph of
         # its own: their gradients meet there, are balanced, and go on through the codec as one.
         out = codec(batch, level)
         heard = out.waveform.detach().float().requires_grad_()
-        distances = objective.distances(batch, heard, objective.spectral.draw())
+        distances = objective.distances(batch, heard, objective.spectral.draw(plan.training.rng))
         row = objective.summary(distances, out)
 
         if adversary is not None:

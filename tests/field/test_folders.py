@@ -36,7 +36,7 @@ def outputs(folder: Path) -> list[str]:
 
 def encode(source: Path, jobs: int = 1) -> tuple[tuple[int, int, list[str]], list[str]]:
     target = source.parent / "out"
-    return batch.encode_folder(source, target, MODEL, None, jobs, False), outputs(target)
+    return batch.encode_folder(source, target, MODEL, jobs, False), outputs(target)
 
 
 def test_hostile_names_and_files_and_links(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_the_cost_of_a_file_does_not_grow_with_their_number(
             for number in range(count):
                 (folder / f"{number}{ending}").touch()
         began = time.process_time()
-        result = batch.encode_folder(source, target, MODEL, None, 1, False)
+        result = batch.encode_folder(source, target, MODEL, 1, False)
         assert result == (0, count, [])
         return time.process_time() - began
 
