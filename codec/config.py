@@ -107,11 +107,6 @@ class CodecConfig(BaseModel):
         return math.prod(self.strides)
 
     @property
-    def rows(self) -> int:
-        """Symbols per frame: latent channels, or codebooks."""
-        return self.latent_channels if self.quantizer == "scalar" else self.codebooks
-
-    @property
     def bins(self) -> int:
         """Coefficients of each channel, of a transform codec."""
         return self.latent_channels // self.channels

@@ -303,7 +303,7 @@ class AudioCodec(CodecNetwork):
         bitstream.check_size(file, header)
         # The hashes agree, so what follows is in files alone that no encoder wrote.
         audio.check_format(header.sample_rate, header.channels)
-        if bool(header.layers) != self.layered or header.layers > self.config.rows:
+        if bool(header.layers) != self.layered or header.layers > self.quantizer.rows:
             raise BitstreamError(f"has {header.layers} codebooks, which this model cannot have")
         if header.level >= self.config.levels:
             raise BitstreamError(f"has level {header.level}, which this model cannot have")
@@ -312,7 +312,7 @@ class AudioCodec(CodecNetwork):
     @property
     def layered(self) -> bool:
         """Whether files of this model have a layer for each codebook."""
-        return self.config.quantizer == "residual"
+        return self.quantizer.layered
 
     @property
     def chunk_frames(self) -> int:
@@ -341,7 +341,7 @@ class AudioCodec(CodecNetwork):
 
     def count_symbols(self, header: bitstream.Header) -> int:
         """Symbols that a file with this header holds."""
-        rows = header.layers or self.config.rows
+        rows = header.layers or self.quantizer.rows
         return groups(header.channels, self.config) * rows * self.frames(header)
 
     @torch.inference_mode()
@@ -365,11 +365,11 @@ class AudioCodec(CodecNetwork):
     def _rows(self, codebooks: int | None) -> int:
         """Rows of symbols to code; UserError where the model has not so many codebooks."""
         if codebooks is None:
-            return self.config.rows
+            return self.quantizer.rows
         if not self.layered:
             raise UserError("--codebooks: this model has a scalar quantizer, without codebooks")
-        if not 1 <= codebooks <= self.config.codebooks:
-            raise UserError(f"--codebooks {codebooks}: this model has 1 to {self.config.codebooks}")
+        if not 1 <= codebooks <= self.quantizer.rows:
+            raise UserError(f"--codebooks {codebooks}: this model has 1 to {self.quantizer.rows}")
         return codebooks
 
     def _layer_tables(self, count: int, rows: int) -> list[FrozenTables]:
@@ -400,7 +400,7 @@ class AudioCodec(CodecNetwork):
         frames = self.chunk_frames
         if chunk.number == header.chunks - 1:
             frames = self.frames(header) - chunk.number * self.chunk_frames
-        count, rows = groups(header.channels, self.config), header.layers or self.config.rows
+        count, rows = groups(header.channels, self.config), header.layers or self.quantizer.rows
         if chunk.payload is None:
             return np.zeros((count, rows, frames), np.int32)
         try:

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from codec.config import CodecConfig
 from codec.nn.decoder import build_decoder
 from codec.nn.encoder import build_encoder
-from codec.nn.priors import build_prior
 from codec.nn.quantizer import build_quantizer, straight_through
 
 
@@ -38,7 +37,7 @@ class CodecNetwork(nn.Module):
         self.config = config
         self.encoder = build_encoder(config)
         self.quantizer = build_quantizer(config)
-        self.prior = build_prior(config)
+        self.prior = self.quantizer.prior()
         self.decoder = build_decoder(config)
 
     def forward(self, waveform: Tensor, level: Tensor | None = None) -> TrainingOutput:

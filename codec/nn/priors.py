@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from codec.coding.tables import MAX_SYMBOL, FrozenTables
-from codec.config import CodecConfig
 from codec.nn.layers import ByLevel
 
 
@@ -257,12 +256,3 @@ def moving_average(values: Tensor, shift: int, start: Tensor) -> Tensor:
 
 
 Prior = FactorizedPrior | CategoricalPrior | ContextPrior
-
-
-def build_prior(config: CodecConfig) -> Prior:
-    """The prior that goes with quantizer and entropy model of ``config``."""
-    if config.quantizer == "residual":
-        return CategoricalPrior(config.codebooks, config.codebook_size)
-    if config.entropy == "context":
-        return ContextPrior(config.latent_channels, config.levels)
-    return FactorizedPrior(config.latent_channels, config.levels)

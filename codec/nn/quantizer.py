@@ -1,5 +1,7 @@
 """Quantizers: latent to symbols and back."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +9,7 @@ from torch import Tensor, nn
 
 from codec.config import CodecConfig
 from codec.errors import BitstreamError
+from codec.nn.priors import CategoricalPrior, ContextPrior, FactorizedPrior, Prior
 
 
 @dataclass
@@ -21,7 +24,39 @@ class Quantized:
     """The same shape: what the prior's ``bits`` are asked about, to learn from."""
 
 
-class ScalarQuantizer(nn.Module):
+class Quantizer(nn.Module, ABC):
+    """What every quantizer answers; another one is a subclass here and its name in ``QUANTIZERS``.
+
+    ``rows`` are the symbols of a frame. With ``layered``, each row refines the ones before it, and
+    a file may be cut to its first rows. ``alphabet`` is how many symbols a row has, from 0 on;
+    None: all integers that the tables hold.
+    """
+
+    rows: int
+    layered: bool
+    alphabet: int | None
+
+    @abstractmethod
+    def prior(self) -> Prior:
+        """A new prior for its symbols."""
+
+    @abstractmethod
+    def forward(self, latent: Tensor) -> Quantized:
+        """(batch, latent_channels, frames) to what trains decoder and prior."""
+
+    @abstractmethod
+    def quantize(self, latent: Tensor) -> Tensor:
+        """(batch, latent_channels, frames) latent to (batch, rows, frames) int32 symbols."""
+
+    @abstractmethod
+    def dequantize(self, symbols: Tensor) -> Tensor:
+        """(batch, rows, frames) int32 symbols to the float latent that the decoder takes.
+
+        Raises BitstreamError for symbols that it cannot have made.
+        """
+
+
+class ScalarQuantizer(Quantizer):
     """Round every latent value to the nearest integer.
 
     In training two versions of the latent leave the quantizer, for two losses:
@@ -34,21 +69,31 @@ class ScalarQuantizer(nn.Module):
       section 3.1).
     """
 
+    layered, alphabet = False, None
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.rows, self.levels = config.latent_channels, config.levels
+        self.entropy = config.entropy
+
+    def prior(self) -> Prior:
+        if self.entropy == "context":
+            return ContextPrior(self.rows, self.levels)
+        return FactorizedPrior(self.rows, self.levels)
+
     def forward(self, latent: Tensor) -> Quantized:
         """(batch, channels, frames) to codes and rated, both of the same shape."""
         codes = torch.round(latent).detach()
         return Quantized(codes, codes, latent + torch.rand_like(latent) - 0.5)
 
     def quantize(self, latent: Tensor) -> Tensor:
-        """Latent to int32 symbols of the same shape."""
         return torch.round(latent).to(torch.int32)
 
     def dequantize(self, symbols: Tensor) -> Tensor:
-        """Int32 symbols to the float latent that the decoder takes."""
         return symbols.to(torch.float32)
 
 
-class ResidualVectorQuantizer(nn.Module):
+class ResidualVectorQuantizer(Quantizer):
     """A sum of vectors, one of each codebook; each codebook codes what the ones before left over.
 
     Codebooks are not trained by gradient: k-means on the first training batch starts them, moving
@@ -70,15 +115,21 @@ class ResidualVectorQuantizer(nn.Module):
     DROPOUT = 0.5
     """The share of a batch's items that get fewer codebooks than there are."""
 
+    layered = True
     vectors: Tensor
     counts: Tensor
 
-    def __init__(self, codebooks: int, size: int, channels: int) -> None:
+    def __init__(self, config: CodecConfig) -> None:
         super().__init__()
+        codebooks, size, channels = config.codebooks, config.codebook_size, config.latent_channels
+        self.rows, self.alphabet = codebooks, size
         # Random entries already code something; the first training batch replaces them.
         start = torch.randn(codebooks, size, channels)
         self.register_buffer("vectors", start * 0.5 ** torch.arange(codebooks)[:, None, None])
         self.register_buffer("counts", torch.zeros(codebooks, size))
+
+    def prior(self) -> Prior:
+        return CategoricalPrior(*self.vectors.shape[:2])
 
     @torch.no_grad()
     def forward(self, latent: Tensor) -> Quantized:
@@ -180,11 +231,15 @@ class ResidualVectorQuantizer(nn.Module):
         return count, sums / count.clamp(min=1)[:, None]
 
 
-def build_quantizer(config: CodecConfig) -> ScalarQuantizer | ResidualVectorQuantizer:
+QUANTIZERS: dict[str, Callable[[CodecConfig], Quantizer]] = {
+    "scalar": ScalarQuantizer,
+    "residual": ResidualVectorQuantizer,
+}
+
+
+def build_quantizer(config: CodecConfig) -> Quantizer:
     """The quantizer that ``config`` names."""
-    if config.quantizer == "scalar":
-        return ScalarQuantizer()
-    return ResidualVectorQuantizer(config.codebooks, config.codebook_size, config.latent_channels)
+    return QUANTIZERS[config.quantizer](config)
 
 
 def straight_through(latent: Tensor, codes: Tensor) -> Tensor:

@@ -28,13 +28,13 @@ def signals() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return wave[None].astype(np.float32), (0.7 * muffled + noise)[None].astype(np.float32)
 
 
-def check() -> None:
+def require() -> None:
     """Raise UserError where a metric does not give the scores that it must."""
     for metric in installed().values():
-        check_one(metric)
+        require_one(metric)
 
 
-def check_one(metric: Metric) -> None:
+def require_one(metric: Metric) -> None:
     """The same for one metric."""
     reference, degraded = signals()
     for what, other, expected in zip(

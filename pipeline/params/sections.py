@@ -157,7 +157,7 @@ class Optimizer(Section):
     save_seconds: Positive
 
 
-class Listen(Section):
+class Watch(Section):
     """Validation clips that are decoded while a model trains."""
 
     clips: Annotated[int, Field(ge=0)]
@@ -256,7 +256,7 @@ class Params(Section):
     adversarial: Adversarial
     augment: Augment
     optimizer: Optimizer
-    listen: Listen
+    watch: Watch
     pretrain: Pretrain
     train: Train
     models: Annotated[dict[str, Model], Field(min_length=1)]

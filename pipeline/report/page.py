@@ -16,7 +16,7 @@ import plotly.offline
 from codec.files import write_text
 from pipeline.corpora.manifest import Clip
 from pipeline.metrics import installed
-from pipeline.report import figures, listen, provenance, sketch, tables
+from pipeline.report import figures, player, provenance, sketch, tables
 from pipeline.results.headline import METRIC
 from pipeline.results.summary import BdRate, PairedTest, Summary
 
@@ -32,7 +32,7 @@ ASSETS = "assets"
 
 
 @dataclass(frozen=True)
-class Run:
+class Contents:
     """Everything that a run left behind, as its pages show it."""
 
     summary: Summary
@@ -44,7 +44,7 @@ class Run:
     clips: list[Clip]
     split: Path
     """The folder of the originals."""
-    pairs: list[listen.Pair]
+    pairs: list[player.Pair]
     training: dict[str, pd.DataFrame]
     """Training curves by model."""
     models: dict[str, pd.DataFrame]
@@ -54,16 +54,16 @@ class Run:
     params_text: str
 
 
-def write(folder: Path, run: Run) -> None:
+def write(folder: Path, run: Contents) -> None:
     """Write ``folder``/index.html, listening.html and assets/, each of them whole or not at all."""
     building = folder / f".{ASSETS}"
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     write_static(building)
     write_script(building / "inside.js", "figures", inside(run))
-    clips = listen.rows(run.clips, run.pairs, run.files, run.scores)
+    clips = player.rows(run.clips, run.pairs, run.files, run.scores)
     write_script(building / "clips.js", "clips", clips)
-    listen.write_audio(building / "audio", run.split, run.clips, run.pairs, run.files)
+    player.write_audio(building / "audio", run.split, run.clips, run.pairs, run.files)
     shutil.rmtree(folder / ASSETS, ignore_errors=True)
     building.rename(folder / ASSETS)
 
@@ -201,7 +201,7 @@ def charts(curve: pd.DataFrame, kinds: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def inside(run: Run) -> dict[str, Any]:
+def inside(run: Contents) -> dict[str, Any]:
     """Figures of the codec's inside, by name; none where the run has no model."""
     if run.models["codes"].empty:
         return {}
@@ -220,7 +220,7 @@ def inside(run: Run) -> dict[str, Any]:
     return drawn
 
 
-def inside_titles(run: Run) -> dict[str, dict[str, str]]:
+def inside_titles(run: Contents) -> dict[str, dict[str, str]]:
     """Titles of those figures, by section."""
     if run.models["codes"].empty:
         return {}

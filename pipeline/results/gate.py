@@ -92,7 +92,7 @@ def not_comparable(summary: Summary, baseline: Baseline | None) -> str:
     return ""
 
 
-def compare(
+def findings(
     summary: Summary,
     speed: dict[str, dict[str, float]],
     baseline: Baseline,

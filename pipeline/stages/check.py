@@ -24,7 +24,7 @@ def main(strict: bool = False) -> None:
         if strict:
             sys.exit(1)
         return
-    findings = gate.compare(summary, gate.read_speed(SPEED), baseline, settings)
+    findings = gate.findings(summary, gate.read_speed(SPEED), baseline, settings)
     write_text(VERDICT, gate.markdown(findings, "", baseline.history[0].reason))
     log.info("%s", gate.table(findings))
     worse = [finding for finding in findings if finding.worse]

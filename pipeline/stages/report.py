@@ -9,7 +9,7 @@ from pipeline import layout, params
 from pipeline.corpora import manifest
 from pipeline.layout import CURVE, PAGE, REPORTS, SPEED, SUMMARY, TEST
 from pipeline.params import BASE
-from pipeline.report import listen, page
+from pipeline.report import page, player
 from pipeline.results import tables
 from pipeline.results.claims import claims
 from pipeline.results.summary import read
@@ -31,7 +31,7 @@ def main() -> None:
     )
     page.write(
         REPORTS,
-        page.Run(
+        page.Contents(
             summary=summary,
             curve=curve,
             files=pd.concat(
@@ -41,7 +41,7 @@ def main() -> None:
             scores=tables.read_all(layout.scores_table(point) for point in series),
             clips=manifest.read(TEST),
             split=TEST,
-            pairs=listen.pairs(curve, settings.report.pairs),
+            pairs=player.pairs(curve, settings.report.pairs),
             training={
                 model: tables.read(layout.model_table(model, "training")) for model in models
             },

@@ -17,7 +17,7 @@ from pipeline.stage import enter, forced, progress
 
 def main(point: str) -> None:
     settings = params.load().score
-    selftest.check()
+    selftest.require()
     clips = {clip.name: clip for clip in manifest.read(TEST)}
     pairs = [
         scoring.Pair(

@@ -27,7 +27,7 @@ from codec.model import AudioCodec, weights_hash
 from pipeline import layout, params
 from pipeline.corpora import manifest
 from pipeline.layout import TRAIN, VALID
-from pipeline.params import BASE, Adversarial, Listen, Model, Optimizer, Pretrain
+from pipeline.params import BASE, Adversarial, Model, Optimizer, Pretrain, Watch
 from pipeline.results import tables
 from pipeline.stage import cores, enter, log
 from pipeline.training import loop, resume, watch
@@ -59,7 +59,7 @@ def main(name: str) -> None:
         name, model.init, model.beta, steps, weights / 1e6, device_name(fabric),
     )  # fmt: skip
     folder, target = layout.CHECKPOINTS / name, layout.MODELS / name
-    at = [round(part * steps) for part in settings.listen.at]
+    at = [round(part * steps) for part in settings.watch.at]
     with resume.locked(folder, fabric.is_global_zero):
         plan = loop.Plan(
             codec=codec,
@@ -82,7 +82,7 @@ def main(name: str) -> None:
                 data=[TRAIN / manifest.FILE_NAME, VALID / manifest.FILE_NAME],
             ),
             watcher=watch.Record(
-                folder, originals(VALID, config, settings.listen), at, config.sample_rate
+                folder, originals(VALID, config, settings.watch), at, config.sample_rate
             ),
         )  # fmt: skip
         result = loop.train(plan, fabric)
@@ -170,7 +170,7 @@ def started(config: CodecConfig, init: str, base: Path) -> AudioCodec:
     return codec
 
 
-def originals(split: Path, config: CodecConfig, settings: Listen) -> dict[str, torch.Tensor]:
+def originals(split: Path, config: CodecConfig, settings: Watch) -> dict[str, torch.Tensor]:
     """(channels, samples) of the first clips of each kind in turn, cut to whole frames."""
     clips = manifest.read(split)
     kinds = [[clip for clip in clips if clip.kind == kind] for kind in manifest.KINDS]

@@ -10,7 +10,7 @@ from pipeline import layout
 from pipeline.coders.opus import OpusCoder
 from pipeline.corpora import manifest
 from pipeline.params import Statistics
-from pipeline.report import listen, page
+from pipeline.report import page, player
 from pipeline.results.comparisons import Bench
 from pipeline.results.headline import headline
 from pipeline.results.summary import Summary
@@ -48,8 +48,8 @@ def build(folder: Path, count: int = 9, seconds: float = 1.5) -> Path:
     points |= {f"opus-{kbps}": ("opus", *facts) for kbps, facts in OPUS.items()}
     files, scores = measured(points, clips)
     curve = curve_of(points, files, scores)
-    pairs = listen.pairs(curve, 2)
-    decode(folder, split, clips, listen.points_of(pairs))
+    pairs = player.pairs(curve, 2)
+    decode(folder, split, clips, player.points_of(pairs))
     found = Bench(curve, scores, files, STATISTICS, 0)
     bd_rates, paired, crossings = found.bd_rates(), found.paired_tests(), found.crossings()
     summary = Summary(
@@ -71,7 +71,7 @@ def build(folder: Path, count: int = 9, seconds: float = 1.5) -> Path:
         {"step": [0, 10, 0, 10], "split": ["train"] * 2 + ["valid"] * 2}
         | {name: [2.0, 1.0, 2.1, 1.1] for name in page.LOSSES}
     )
-    run = page.Run(
+    run = page.Contents(
         summary, curve, files, scores, clips, split, pairs,
         training={"base": steps, "b050": steps},
         models=tables(),

@@ -12,7 +12,7 @@ from codec.nn.encoder import build_encoder
 from codec.nn.layers import Spectrum
 from codec.nn.losses import SpectralDistances
 from codec.nn.quantizer import ScalarQuantizer, commitment_loss, straight_through
-from tests.conftest import CONFIGS, tiny_codec, tone
+from tests.conftest import CONFIGS, SPECTRAL, tiny_codec, tone
 
 
 def test_one_stride_halves_48000_samples_by_the_length_formula() -> None:
@@ -65,7 +65,7 @@ def test_no_weight_is_left_without_a_gradient() -> None:
 
 def test_straight_through_passes_the_gradient_on() -> None:
     latent = torch.tensor([0.2, 1.7, -2.6], requires_grad=True)
-    quantized = ScalarQuantizer()(latent)
+    quantized = ScalarQuantizer(SPECTRAL)(latent)
     codes, noisy = quantized.codes, quantized.rated
     assert codes.tolist() == [0.0, 2.0, -3.0]
     assert ((noisy - latent).abs() <= 0.5).all()

@@ -24,9 +24,14 @@ def clustered(count: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(points.T[None].astype(np.float32))
 
 
+def residual(codebooks: int, size: int) -> ResidualVectorQuantizer:
+    fields = {"latent_channels": 4, "codebooks": codebooks, "codebook_size": size}
+    return ResidualVectorQuantizer(RESIDUAL.model_copy(update=fields))
+
+
 def trained(codebooks: int = 3, size: int = 32, steps: int = 50) -> ResidualVectorQuantizer:
     torch.manual_seed(0)
-    quantizer = ResidualVectorQuantizer(codebooks, size, 4).train()
+    quantizer = residual(codebooks, size).train()
     for seed in range(steps):
         quantizer(clustered(400, seed))
     return quantizer.eval()
@@ -54,7 +59,7 @@ def test_use_and_training_agree_on_the_codes() -> None:
 
 def test_kmeans_starts_and_averages_follow() -> None:
     torch.manual_seed(0)
-    quantizer = ResidualVectorQuantizer(1, 8, 4).train()
+    quantizer = residual(1, 8).train()
     latent = clustered(400)
     quantizer(latent)
     started = quantizer.vectors.clone()

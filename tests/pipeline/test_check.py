@@ -6,7 +6,7 @@ import pytest
 
 from codec.errors import UserError
 from pipeline.params import Check
-from pipeline.results import gate as check
+from pipeline.results import gate
 from pipeline.results.summary import Baseline, Summary, read, read_baseline, write
 from tests.conftest import ROOT
 
@@ -54,8 +54,8 @@ def baseline_of(tree: dict[str, Any]) -> Baseline:
     return Baseline.model_validate({**tree, "points": points})
 
 
-def compared(tree: dict[str, Any], before: dict[str, Any]) -> list[check.Finding]:
-    return check.compare(summary_of(tree), tree["speed"], baseline_of(before), TOLERANCES)
+def compared(tree: dict[str, Any], before: dict[str, Any]) -> list[gate.Finding]:
+    return gate.findings(summary_of(tree), tree["speed"], baseline_of(before), TOLERANCES)
 
 
 def worse(tree: dict[str, Any], before: dict[str, Any]) -> list[str]:
@@ -64,7 +64,7 @@ def worse(tree: dict[str, Any], before: dict[str, Any]) -> list[str]:
 
 def test_the_same_summary_passes(summary: dict[str, Any]) -> None:
     assert worse(summary, summary) == []
-    assert "Nothing became worse" in check.markdown(compared(summary, summary), "")
+    assert "Nothing became worse" in gate.markdown(compared(summary, summary), "")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_each_kind_of_regression_is_found(
     found = worse(changed, summary)
     assert len(found) == 1
     assert found[0].startswith(message)
-    assert "1 of" in check.markdown(compared(changed, summary), "")
+    assert "1 of" in gate.markdown(compared(changed, summary), "")
 
 
 def test_small_changes_and_improvements_pass(summary: dict[str, Any]) -> None:
@@ -147,7 +147,7 @@ def test_speeds_are_ratios_to_opus_s_of_the_same_run(tmp_path: Path) -> None:
     path.write_text(
         "point,series,encode_x,decode_x,peak_mb\nneural-b,neural,120,50,400\nopus-6,opus,100,200,90\n"
     )
-    assert check.read_speed(path) == {
+    assert gate.read_speed(path) == {
         "neural-b": {
             "encoding against Opus": pytest.approx(1.2),
             "decoding against Opus": pytest.approx(0.25),
@@ -155,15 +155,15 @@ def test_speeds_are_ratios_to_opus_s_of_the_same_run(tmp_path: Path) -> None:
         }
     }
     with pytest.raises(UserError, match="no such file"):
-        check.read_speed(tmp_path / "none.csv")
+        gate.read_speed(tmp_path / "none.csv")
 
 
 def test_another_corpus_is_not_compared(summary: dict[str, Any]) -> None:
     other = copy.deepcopy(summary)
     other["test"]["corpus"] = {"seed": 1}
-    assert "another test corpus" in check.not_comparable(summary_of(other), baseline_of(summary))
-    assert "no baseline" in check.not_comparable(summary_of(summary), None)
-    assert check.not_comparable(summary_of(summary), baseline_of(summary)) == ""
+    assert "another test corpus" in gate.not_comparable(summary_of(other), baseline_of(summary))
+    assert "no baseline" in gate.not_comparable(summary_of(summary), None)
+    assert gate.not_comparable(summary_of(summary), baseline_of(summary)) == ""
 
 
 def test_the_table_has_what_is_worse_first_and_then_what_is_near(summary: dict[str, Any]) -> None:
@@ -171,14 +171,14 @@ def test_the_table_has_what_is_worse_first_and_then_what_is_near(summary: dict[s
     changed["points"]["neural-b"]["metrics"]["visqol_audio"]["all"]["mean"] = 2.5
     changed["points"]["neural-b"]["rates"]["all"]["file_kbps"] = 6.2
     findings = compared(changed, summary)
-    lines = check.table(findings).splitlines()
+    lines = gate.table(findings).splitlines()
     assert lines[1].split()[:3] == ["WORSE", "visqol_audio", "neural-b"]
     assert lines[2].split()[:4] == ["ok", "file", "kbps", "neural-b"]
-    page = check.markdown(findings, "", "first")
+    page = gate.markdown(findings, "", "first")
     assert "**1 of" in page
     assert "The baseline's reason: first" in page
     changed["points"]["neural-b"]["metrics"]["visqol_audio"]["all"]["mean"] = 3.5
-    page = check.markdown(compared(changed, summary), "")
+    page = gate.markdown(compared(changed, summary), "")
     assert "Nothing became worse" in page
     assert "Better by more than the tolerance: 1 values" in page
 
@@ -187,15 +187,15 @@ def test_update_writes_what_compare_reads_and_keeps_all_reasons(
     summary: dict[str, Any], tmp_path: Path
 ) -> None:
     path = tmp_path / "baseline.json"
-    check.update(summary_of(summary), SPEED, path, "because", "abc of today", "2026-11-23")
-    found = check.compare(summary_of(summary), SPEED, read_baseline(path), TOLERANCES)
+    gate.update(summary_of(summary), SPEED, path, "because", "abc of today", "2026-11-23")
+    found = gate.findings(summary_of(summary), SPEED, read_baseline(path), TOLERANCES)
     assert not any(finding.worse for finding in found)
-    check.update(summary_of(summary), SPEED, path, "again", "def of today", "2026-11-24")
+    gate.update(summary_of(summary), SPEED, path, "again", "def of today", "2026-11-24")
     history = read_baseline(path).history
     assert [one.reason for one in history] == ["again", "because"]
     before = path.read_bytes()
     with pytest.raises(UserError, match="--reason"):
-        check.update(summary_of(summary), SPEED, path, " ", "x", "y")
+        gate.update(summary_of(summary), SPEED, path, " ", "x", "y")
     assert path.read_bytes() == before
     for text, words in (
         ("[]", "not a JSON object"), ("{", "not JSON"), ('{"points": {}}', "not a baseline of"),

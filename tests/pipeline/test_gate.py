@@ -18,8 +18,7 @@ from pipeline.coders.bench import code_clips
 from pipeline.coders.neural import NeuralCoder
 from pipeline.corpora import manifest
 from pipeline.metrics import scoring, selftest
-from pipeline.results import gate as check
-from pipeline.results import summary, tables
+from pipeline.results import gate, summary, tables
 from pipeline.stages import aggregate, speed
 from pipeline.stages import check as stage
 from tests.conftest import ROOT
@@ -95,8 +94,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
         coder = NeuralCoder(MODEL)
         bench.run(coder)
         bench.measure(coder, patch)
-        check.update(
-            summary.read(layout.SUMMARY), check.read_speed(layout.SPEED),
+        gate.update(
+            summary.read(layout.SUMMARY), gate.read_speed(layout.SPEED),
             Path("reports/baseline.json"), "a sound run", "r", "d",
         )  # fmt: skip
     torch.set_num_threads(threads)
@@ -176,7 +175,7 @@ def test_swapped_arguments_are_caught_before_anything_is_scored(
     wrong = type(metric)(**{**vars(metric), "function": swapped})
     monkeypatch.setattr(selftest, "installed", lambda: {name: wrong})
     with pytest.raises(UserError, match=f"{name} .* is not itself"):
-        selftest.check()
+        selftest.require()
 
 
 def test_a_worse_model_is_caught_by_quality(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

@@ -105,7 +105,7 @@ def test_the_project_s_own_params_are_valid_and_explained(file: Path) -> None:
         ("models.b070={beta: 1.0, loss: {phase: -1.0}}", r"models\.b070\.loss: phase: "),
         ("models.b070={beta: 1.0, loss: {fase: 1.0}}", r"models\.b070\.loss: fase: unknown key"),
         ("models.b070={beta: 1.0, ablates: b1}", r"models\.b070\.ablates: there is no model 'b1'"),
-        ("listen.at=[2.0]", r"listen\.at\.0: .*less than or equal to 1"),
+        ("watch.at=[2.0]", r"watch\.at\.0: .*less than or equal to 1"),
         ("models.rvq-q2={beta: 1.0}", r"points\.neural-rvq-q2: that is the name of model rvq-q2's"),
         ("models.b0.5={beta: 0.5}", r"no key models\.b0\.5"),
         ("models.B={beta: 0.5}", r"models: 'B' is no name"),

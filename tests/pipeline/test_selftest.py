@@ -10,7 +10,7 @@ from pipeline.metrics import Metric, Unscorable, installed, selftest
 
 
 def test_the_metrics_are_themselves() -> None:
-    selftest.check()
+    selftest.require()
 
 
 def swapped(metric: Metric) -> Metric:
@@ -52,7 +52,7 @@ def test_a_metric_that_is_not_itself_is_named(name, change, message, monkeypatch
     changed = {name: change(installed()[name])}
     monkeypatch.setattr(selftest, "installed", lambda: changed)
     with pytest.raises(UserError, match=f"^{name} .*{message}"):
-        selftest.check()
+        selftest.require()
 
 
 def test_the_signals_are_of_one_shape_and_within_range() -> None:

@@ -100,7 +100,7 @@ from pipeline.results.comparisons import Bench
 from pipeline.results.summary import Measured
 
 noise = installed()["noise"]
-selftest.check_one(noise)
+selftest.require_one(noise)
 settings = params.load()
 rows, files, curve = [], [], []
 for series, factor in (("opus", 1.0), ("neural", 0.5)):
@@ -148,7 +148,7 @@ print(json.dumps({
 def test_a_metric_that_is_not_what_it_says_is_named(other: Path) -> None:
     planted = MODULE.replace("0.4575", "0.1")
     (other / "site/other.py").write_text(planted)
-    done = run(other, "from pipeline.metrics import selftest; selftest.check()")
+    done = run(other, "from pipeline.metrics import selftest; selftest.require()")
     assert "noise (other 1.0, plain, clip rate) is not itself" in done.stderr
     (other / "site/other-1.0.dist-info/entry_points.txt").write_text(
         "[rdcodec.metrics]\nnoise = other:noise\n"

@@ -216,7 +216,7 @@ def test_validation_has_real_bits_next_to_the_estimate(split: Path, tmp_path: Pa
 
 def test_a_record_has_metrics_clips_and_the_best_weights(split: Path, tmp_path: Path) -> None:
     plan = planned(split, tmp_path, 8)
-    sounds = originals(split, SPECTRAL, params.Listen(clips=2, seconds=0.5, at=[0.5, 1.0]))
+    sounds = originals(split, SPECTRAL, params.Watch(clips=2, seconds=0.5, at=[0.5, 1.0]))
     plan.watcher = watch.Record(tmp_path, sounds, [4, 8], SPECTRAL.sample_rate)
     seen = {}
     plan.watcher.validated = lambda step, codec, best, tell=plan.watcher.validated: (  # type: ignore[method-assign, misc]
