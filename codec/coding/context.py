@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 from codec.coding import ans, context_numpy, context_tables
 from codec.coding.context_tables import CELL_BITS, CELLS, ContextTables, Ints, freeze
 
-__all__ = ["ContextTables", "bits", "decode", "encode", "frame_bits", "freeze", "recount"]
+__all__ = [
+    "ContextTables",
+    "bits",
+    "decode",
+    "encode",
+    "frame_bits",
+    "freeze",
+    "recount",
+    "symbol_bits",
+]
 
 
 def encode(symbols: Ints, level: int, tables: ContextTables) -> bytes:
@@ -54,14 +63,19 @@ def bits(symbols: Ints, level: int, tables: ContextTables) -> float:
 
 def frame_bits(symbols: Ints, level: int, tables: ContextTables) -> NDArray[np.float64]:
     """(frames,) bits of each frame of (groups, channels, frames) symbols, escapes included."""
-    total = np.zeros(symbols.shape[2])
-    for coded, packed in _found(symbols, level, tables):
+    return symbol_bits(symbols, level, tables).sum(axis=(0, 1))
+
+
+def symbol_bits(symbols: Ints, level: int, tables: ContextTables) -> NDArray[np.float64]:
+    """The bits of each of (groups, channels, frames) symbols, escapes included."""
+    found = np.empty(symbols.shape)
+    for group, (coded, packed) in zip(found, _found(symbols, level, tables), strict=True):
         entries, distances = _entries(tables, coded, packed)
         cost = ans.PRECISION - np.log2(tables.frequencies[entries])
         outside = distances != 0
         cost[outside] += 2 + 2 * np.floor(np.log2(np.abs(distances[outside])))
-        total += cost.sum(axis=1)
-    return total
+        group[tables.order] = cost.T
+    return found
 
 
 def recount(tables: ContextTables, pieces: Iterable[tuple[Ints, int]]) -> ContextTables:

@@ -1,12 +1,12 @@
 """What other entropy codes would make of the same symbols.
 
-Four codes, each fitted to symbols of the training audio and measured in whole bits on symbols of
+Each is fitted to symbols of the training audio and measured in whole bits on symbols of
 the test clips:
 
 - *fixed length*: as many bits as the alphabet needs, the same for every symbol of a row;
 - *Huffman*: the best whole number of bits for each symbol of a row's histogram;
 - *static histogram*: the same histogram through the range coder;
-- *learned prior*: the frozen tables of the model through the range coder, as in its files.
+- *factorized prior* or *context model*: what the model's own files are coded with.
 
 Rows are latent channels or codebooks. What the training audio never had takes an escape and 32
 bits. Every clip is coded on its own, so the range coder's last bytes are counted too.
@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from codec.coding import range_coder
+from codec.coding import context, range_coder
+from codec.coding.context import ContextTables
 from codec.coding.tables import FrozenTables
 
 Symbols = NDArray[np.int32]
@@ -29,21 +30,30 @@ ESCAPE_BITS = 32
 
 
 def measure(
-    training: Symbols, clips: list[Symbols], prior: FrozenTables, size: int | None
+    training: Symbols,
+    clips: list[tuple[Symbols, int]],
+    frozen: FrozenTables | ContextTables,
+    size: int | None,
 ) -> pd.DataFrame:
-    """Columns coder, bits and bits_per_symbol, of all clips together.
+    """Columns coder, bits and bits_per_symbol, of all clips, each with its level, together.
 
     ``size`` is that of the alphabet 0 to size - 1; None: the range of the training symbols, and
     an escape.
     """
     histogram = fit_histogram(training, size)
-    count = sum(clip.size for clip in clips)
+    alone = [symbols for symbols, _ in clips]
+    count = sum(symbols.size for symbols in alone)
     bits = {
-        "fixed length": _prefix_bits(clips, histogram, fixed_lengths(histogram, size)),
-        "Huffman": _prefix_bits(clips, histogram, huffman_lengths(histogram, size)),
-        "static histogram": _range_coded_bits(clips, histogram),
-        "learned prior": _range_coded_bits(clips, prior),
+        "fixed length": _prefix_bits(alone, histogram, fixed_lengths(histogram, size)),
+        "Huffman": _prefix_bits(alone, histogram, huffman_lengths(histogram, size)),
+        "static histogram": _range_coded_bits(alone, histogram),
     }
+    if isinstance(frozen, ContextTables):
+        bits["context model"] = sum(
+            8 * len(context.encode(symbols[None], level, frozen)) for symbols, level in clips
+        )
+    else:
+        bits["factorized prior"] = _range_coded_bits(alone, frozen)
     return pd.DataFrame(
         {"coder": coder, "bits": found, "bits_per_symbol": found / count}
         for coder, found in bits.items()

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from codec import checkpoint
+from codec.coding import context
+from codec.coding.context import ContextTables
 from codec.coding.tables import FrozenTables
-from codec.errors import UserError
 from codec.model import AudioCodec
 from pipeline import layout, params
 from pipeline.coders import entropy_coders
@@ -29,17 +30,18 @@ def main(name: str) -> None:
     torch.set_num_threads(cores())
     codec = checkpoint.load(layout.model_file(name))
     frozen = codec.frozen_tables()
-    if not isinstance(frozen, FrozenTables):
-        raise UserError(f"{name}: a context model has no table for each row of symbols to describe")
-    training = entropy.draw_symbols(codec, TRAIN, settings.entropy.seconds, settings.seed)
     clips = coded_symbols(codec, own(name))
+    # The level of the middle clip stands for all, where files of one bitrate are of several.
+    level = int(np.median([level for _, level in clips]))
+    seconds, seed = settings.entropy.seconds, settings.seed
+    training = entropy.draw_symbols(codec, TRAIN, seconds, seed, level)
     size = codec.config.codebook_size if codec.layered else None
     coders = entropy_coders.measure(training, clips, frozen, size)
-    seconds = sum(clip.shape[1] for clip in clips) / codec.config.frame_rate
+    tested = sum(symbols.shape[1] for symbols, _ in clips) / codec.config.frame_rate
     coders.insert(0, "model", name)
-    coders["kbps"] = coders.bits / seconds / 1000
-    symbols = np.concatenate(clips, axis=-1)
-    codes = describe(symbols, frozen)
+    coders["kbps"] = coders.bits / tested / 1000
+    symbols = np.concatenate([symbols for symbols, _ in clips], axis=-1)
+    codes = describe(symbols, row_bits(clips, frozen))
     codes.insert(0, "model", name)
     codes["of"] = size
     counts = histogram(symbols)
@@ -49,17 +51,32 @@ def main(name: str) -> None:
     log.info("%s:\n%s", name, coders.to_string(index=False))
 
 
-def coded_symbols(codec: AudioCodec, point: str) -> list[NDArray[np.int32]]:
-    """(rows, frames) symbols of each coded clip and group of audio channels."""
-    found: list[NDArray[np.int32]] = []
+def coded_symbols(codec: AudioCodec, point: str) -> list[tuple[NDArray[np.int32], int]]:
+    """(rows, frames) symbols of each coded clip and group of audio channels, and their level."""
+    found: list[tuple[NDArray[np.int32], int]] = []
     for clip in manifest.read(TEST):
         with layout.coded_file(point, clip.name, ".rdc").open("rb") as file:
-            found.extend(codec.read_symbols(file)[1])
+            header, groups = codec.read_symbols(file)
+            found += [(group, header.level) for group in groups]
     return found
 
 
-def describe(symbols: NDArray[np.int32], frozen: FrozenTables) -> pd.DataFrame:
-    """A row per row of (rows, frames) symbols.
+def row_bits(
+    clips: list[tuple[NDArray[np.int32], int]], frozen: FrozenTables | ContextTables
+) -> NDArray[np.float64]:
+    """(rows,) ideal bits of each row in all clips."""
+    if isinstance(frozen, ContextTables):
+        parts = [
+            context.symbol_bits(symbols[None], level, frozen)[0].sum(axis=1)
+            for symbols, level in clips
+        ]
+        return np.sum(parts, axis=0)
+    symbols = np.concatenate([symbols for symbols, _ in clips], axis=-1)
+    return np.array([frozen.select([i]).bits(row[None]) for i, row in enumerate(symbols)])
+
+
+def describe(symbols: NDArray[np.int32], bits: NDArray[np.float64]) -> pd.DataFrame:
+    """A row per row of (rows, frames) symbols, of which ``bits`` says what each row costs.
 
     ``entropy`` is that of the symbols' own histogram, in bits; ``bits_per_symbol`` what they cost
     with the frozen tables; ``in_use`` how many different ones there are.
@@ -72,7 +89,7 @@ def describe(symbols: NDArray[np.int32], frozen: FrozenTables) -> pd.DataFrame:
             {
                 "row": index,
                 "entropy": float(-(share * np.log2(share)).sum()),
-                "bits_per_symbol": frozen.select([index]).bits(row[None]) / len(row),
+                "bits_per_symbol": bits[index] / len(row),
                 "in_use": len(values),
                 "lowest": int(values[0]),
                 "highest": int(values[-1]),

@@ -138,10 +138,13 @@ def draw_pieces(codec: AudioCodec, split: Path, seconds: float, seed: int) -> li
     return found
 
 
-def draw_symbols(codec: AudioCodec, split: Path, seconds: float, seed: int) -> NDArray[np.int32]:
-    """(rows, frames) symbols of clips drawn from a split, up to ``seconds``."""
+def draw_symbols(
+    codec: AudioCodec, split: Path, seconds: float, seed: int, level: int | None = None
+) -> NDArray[np.int32]:
+    """(rows, frames) symbols of clips drawn from a split, up to ``seconds``, all at one level."""
     waveforms = _drawn(codec, split, seconds, seed)
-    return np.concatenate([part for wave in waveforms for part in codec.symbols(wave)], axis=-1)
+    parts = [part for wave in waveforms for part in codec.symbols(wave, level)]
+    return np.concatenate(parts, axis=-1)
 
 
 def _drawn(

@@ -174,11 +174,11 @@ def test_codes_are_described_and_coded_in_four_ways(project: Project) -> None:
     for model in ("low", "high", "rvq"):
         coders = pd.read_csv(project.folder / "models" / model / "entropy_coders.csv")
         kbps = dict(zip(coders.coder, coders.kbps, strict=True))
-        assert list(kbps) == ["fixed length", "Huffman", "static histogram", "learned prior"]
+        assert list(kbps) == ["fixed length", "Huffman", "static histogram", "factorized prior"]
         assert kbps["Huffman"] <= kbps["fixed length"]
         # What the files hold, but for the cutting into chunks and layers.
         payload = project.summary()["points"][f"neural-{model}"]["rates"]["all"]["payload_kbps"]
-        assert kbps["learned prior"] == pytest.approx(payload, rel=0.03)
+        assert kbps["factorized prior"] == pytest.approx(payload, rel=0.03)
         codes = pd.read_csv(project.folder / "models" / model / "codes.csv")
         assert len(codes) == (3 if model == "rvq" else 8)
         assert (codes.entropy <= np.log2(codes.in_use) + 1e-3).all()

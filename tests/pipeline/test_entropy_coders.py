@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
+from codec.coding import context
 from codec.coding.tables import FrozenTables
 from pipeline.coders import entropy_coders
+from pipeline.stages.symbols import row_bits
+from tests.codec.test_context import some_symbols, weights
 
 
 def skewed(count: int, seed: int) -> np.ndarray:
@@ -15,7 +18,7 @@ def skewed(count: int, seed: int) -> np.ndarray:
 
 def bits_of(training: np.ndarray, clips: list[np.ndarray], size: int | None) -> dict[str, float]:
     prior = entropy_coders.fit_histogram(training, size)
-    table = entropy_coders.measure(training, clips, prior, size)
+    table = entropy_coders.measure(training, [(clip, 0) for clip in clips], prior, size)
     assert list(table.bits_per_symbol * sum(c.size for c in clips)) == pytest.approx(table.bits)
     return dict(zip(table.coder, table.bits_per_symbol, strict=True))
 
@@ -25,7 +28,7 @@ def test_huffman_meets_the_entropy_where_shares_are_powers_of_two() -> None:
     assert found["fixed length"] == 2
     assert found["Huffman"] == pytest.approx((1.75 + 2) / 2, rel=0.01)
     assert found["static histogram"] == pytest.approx((1.75 + 2) / 2, rel=0.01)
-    assert found["learned prior"] == found["static histogram"]
+    assert found["factorized prior"] == found["static histogram"]
 
 
 def test_range_coding_beats_huffman_where_a_symbol_is_nearly_certain() -> None:
@@ -52,6 +55,23 @@ def test_a_model_s_tables_are_measured_by_their_bytes() -> None:
     masses = np.tile([0.9, 0.1], (1, 1))
     tables = FrozenTables.from_masses(masses, 0)
     clip = (np.random.default_rng(0).random((1, 8_000)) < 0.1).astype(np.int32)
-    table = entropy_coders.measure(clip, [clip], tables, 2).set_index("coder")
-    assert table.bits["learned prior"] == pytest.approx(tables.bits(clip), abs=8)
-    assert table.bits["learned prior"] % 8 == 0
+    table = entropy_coders.measure(clip, [(clip, 0)], tables, 2).set_index("coder")
+    assert table.bits["factorized prior"] == pytest.approx(tables.bits(clip), abs=8)
+    assert table.bits["factorized prior"] % 8 == 0
+
+
+def test_a_context_model_is_measured_by_its_bytes_and_row_by_row() -> None:
+    tables = context.freeze(weights())
+    first, second = some_symbols(200)
+    table = entropy_coders.measure(first, [(first, 0), (second, 2)], tables, None)
+    bits = dict(zip(table.coder, table.bits, strict=True))
+    assert list(bits) == ["fixed length", "Huffman", "static histogram", "context model"]
+    expected = [context.bits(first[None], 0, tables), context.bits(second[None], 2, tables)]
+    assert bits["context model"] == pytest.approx(sum(expected), rel=0.01)
+    rows = row_bits([(first, 0), (second, 2)], tables)
+    assert rows.shape == (first.shape[0],)
+    assert rows.sum() == pytest.approx(sum(expected))
+    # A row that is always zero costs less than one that is not.
+    quiet = first.copy()
+    quiet[3] = 0
+    assert row_bits([(quiet, 0)], tables)[3] < row_bits([(first, 0)], tables)[3]
