@@ -18,6 +18,7 @@ from codec.files import below, check_apart, is_stream, opened, replacing
 from codec.model import AudioCodec, load
 from codec.names import output_names
 from codec.process import Died, each
+from codec.rate import compress_near
 
 Job = tuple[Path, Path]
 
@@ -51,29 +52,30 @@ def encode_file(
 ) -> str:
     """Encode one file in constant memory; returns a line about the result.
 
-    With ``kbps`` the file is read and coded some times, until its level is found.
+    With ``kbps`` the file is read and coded some times.
     """
     codec = _model(model)
     check_apart(source, target)
-
-    def again() -> Iterator[NDArray[np.float32]]:
-        with audio.reading(source) as (parts, _):
-            yield from parts
-
-    if kbps is not None:
-        if is_stream(source):
-            raise UserError(f"{source}: --kbps reads its input several times; give it a file")
-        with naming(source), audio.reading(source) as (_, rate):
-            level = codec.find_level(again, rate, kbps)
+    if kbps is not None and is_stream(source):
+        raise UserError(f"{source}: --kbps reads its input several times; give it a file")
     with (
         naming(source),
         audio.reading(source) as (parts, rate),
         replacing(target) as scratch,
         scratch.open("wb") as file,
     ):
-        header = codec.compress_to(file, parts, rate, codebooks, level)
+        if kbps is None:
+            header = codec.compress_to(file, parts, rate, codebooks, level)
+        else:
+            data, header = compress_near(codec, lambda: _parts(source), rate, kbps)
+            file.write(data)
         size = file.tell()
     return f"{target}: {size} bytes, {size * 8 / header.seconds / 1000:.2f} kbps"
+
+
+def _parts(source: Path) -> Iterator[NDArray[np.float32]]:
+    with audio.reading(source) as (parts, _):
+        yield from parts
 
 
 def decode_file(source: Path, target: Path, model: str | None, skip_damaged: bool = False) -> str:

@@ -5,7 +5,7 @@ import hashlib
 import io
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -26,11 +26,10 @@ from codec.config import CodecConfig
 from codec.errors import AudioError, BitstreamError, UserError
 from codec.nn.network import CodecNetwork
 from codec.nn.priors import ContextPrior
+from codec.rate import compress_near
 
 MIDDLE = 0.45
 """Where among a model's levels the rate is that of a file for which none was chosen."""
-CURVE = 3.7
-"""ln of the rate of the highest level over that of the lowest one, as models usually have it."""
 
 
 class AudioCodec(CodecNetwork):
@@ -100,42 +99,6 @@ class AudioCodec(CodecNetwork):
             raise UserError(f"level {level}: this model {what}")
         return level
 
-    def find_level(
-        self,
-        waveform: Callable[[], Iterable[NDArray[np.float32]]],
-        sample_rate: int,
-        kbps: float,
-    ) -> int:
-        """The level whose file of this waveform has the rate nearest to ``kbps``.
-
-        ``waveform`` gives the (channels, samples) parts, again at each call: the waveform is coded
-        some times, by false position in ln kbps, which is nearly straight in the level.
-        """
-        if self.config.levels == 1:
-            raise UserError("--kbps: this model has one rate")
-        if not 0 < kbps < math.inf:
-            raise UserError(f"--kbps {kbps:g}: a rate above 0")
-
-        @functools.cache
-        def distance(level: int) -> float:
-            file = io.BytesIO()
-            header = self.compress_to(file, waveform(), sample_rate, level=level)
-            return math.log(len(file.getvalue()) * 8 / 1000 / header.seconds / kbps)
-
-        low, high = 0, self.config.levels - 1
-        place = self.rate_level()
-        while True:
-            if distance(place) > 0:
-                high = place
-            else:
-                low = place
-            if high - low <= 1:
-                break
-            # Where the curve's usual slope leads, but into the open part.
-            place = round(place - distance(place) * (self.config.levels - 1) / CURVE)
-            place = min(max(place, low + 1), high - 1)
-        return min((low, high), key=lambda level: abs(distance(level)))
-
     def compress(
         self,
         waveform: NDArray[np.float32],
@@ -148,12 +111,12 @@ class AudioCodec(CodecNetwork):
 
         An array or a tensor, of floats in [-1, 1].
         ``codebooks`` is how many of a residual quantizer's codebooks are used; None: all. Of a
-        model of many rates, ``level`` chooses one, or ``kbps`` the level that is nearest. Raises
-        AudioError for audio that cannot be coded: NaN, infinity, no samples, no usual rate.
+        model of many rates, ``level`` chooses one, or ``kbps`` the rate that the file comes near.
+        Raises AudioError for audio that cannot be coded: NaN, infinity, no samples, no usual rate.
         """
-        file = io.BytesIO()
         if kbps is not None:
-            level = self.find_level(lambda: [waveform], sample_rate, kbps)
+            return compress_near(self, lambda: [waveform], sample_rate, kbps)[0]
+        file = io.BytesIO()
         self.compress_to(file, [waveform], sample_rate, codebooks, level)
         return file.getvalue()
 

@@ -1,0 +1,114 @@
+"""Files of a wanted rate, of a model that has many.
+
+The level is found on an excerpt, half a second of every four. Then the whole is coded, mostly
+once: where that rate is off by more than ``NEAR``, once more at the level that the miss leads to.
+"""
+
+import functools
+import io
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec import audio
+from codec.coding import bitstream
+from codec.errors import UserError
+
+if TYPE_CHECKING:
+    from codec.model import AudioCodec
+
+CURVE = 3.7
+"""ln of the rate of the highest level over that of the lowest one, as models usually have it."""
+NEAR = 0.02
+"""As near as ln of two rates need to be: levels are about this far apart."""
+PIECE_SECONDS, PIECE_EVERY = 0.5, 4.0
+MOST_PIECES = 64
+
+
+def compress_near(
+    codec: "AudioCodec",
+    waveform: Callable[[], Iterable[NDArray[np.float32]]],
+    sample_rate: int,
+    kbps: float,
+) -> tuple[bytes, bitstream.Header]:
+    """An .rdc file of about ``kbps``, all its bytes counted, and its header.
+
+    ``waveform`` gives the (channels, samples) parts, again at each call: two or three times in
+    all. Where no level is as near, the file is of the highest or lowest one. Raises UserError for
+    a model of one rate.
+    """
+    if codec.config.levels == 1:
+        raise UserError("--kbps: this model has one rate")
+    if not 0 < kbps < math.inf:
+        raise UserError(f"--kbps {kbps:g}: a rate above 0")
+
+    @functools.cache
+    def coded(level: int) -> tuple[bytes, bitstream.Header]:
+        file = io.BytesIO()
+        header = codec.compress_to(file, waveform(), sample_rate, level=level)
+        return file.getvalue(), header
+
+    def missed(level: int) -> float:
+        data, header = coded(level)
+        return math.log(len(data) * 8 / 1000 / header.seconds / kbps)
+
+    def moved(level: int, miss: float) -> int:
+        step = -miss * (codec.config.levels - 1) / CURVE
+        return min(max(round(level + step), 0), codec.config.levels - 1)
+
+    first = _estimated(codec, excerpt(waveform(), sample_rate), sample_rate, kbps)
+    if abs(missed(first)) <= NEAR:
+        return coded(first)
+    return coded(min(first, moved(first, missed(first)), key=lambda level: abs(missed(level))))
+
+
+def excerpt(parts: Iterable[NDArray[np.float32]], sample_rate: int) -> NDArray[np.float32]:
+    """(channels, samples): the middle half second of every four; of long audio fewer, not more.
+
+    What is shorter than four seconds is given whole.
+    """
+    length, every = round(PIECE_SECONDS * sample_rate), round(PIECE_EVERY * sample_rate)
+    pieces: list[NDArray[np.float32]] = []
+    rest: NDArray[np.float32] | None = None
+    for part in map(audio.as_waveform, parts):
+        rest = part if rest is None else np.concatenate((rest, part), axis=-1)
+        while rest.shape[-1] >= every:
+            begin = (every - length) // 2
+            pieces.append(rest[:, begin : begin + length].copy())
+            rest = rest[:, every:]
+            if len(pieces) > MOST_PIECES:
+                # Every second one, from now on as far apart again.
+                pieces, every = pieces[::2], 2 * every
+    if pieces:
+        return np.concatenate(pieces, axis=-1)
+    return np.zeros((1, 0), np.float32) if rest is None else rest
+
+
+def _estimated(
+    codec: "AudioCodec", waveform: NDArray[np.float32], sample_rate: int, kbps: float
+) -> int:
+    """The level at which a waveform's ideal length is nearest to ``kbps``."""
+    low, high, place = 0, codec.config.levels - 1, codec.rate_level()
+    if not waveform.size:
+        return place
+    audio.check(waveform, sample_rate)
+    resampled = audio.resample(waveform, sample_rate, codec.config.sample_rate)
+    seconds = resampled.shape[-1] / codec.config.sample_rate
+
+    @functools.cache
+    def distance(level: int) -> float:
+        bits = float(codec.bits(codec.symbols(resampled, level), level).sum())
+        return math.log(max(bits, 1.0) / 1000 / seconds / kbps)
+
+    # False position in ln kbps, which is nearly straight in the level.
+    while abs(distance(place)) > NEAR and low < high:
+        if distance(place) > 0:
+            high = max(low, place - 1)
+        else:
+            low = min(high, place + 1)
+        place = round(place - distance(place) * (codec.config.levels - 1) / CURVE)
+        place = min(max(place, low), high)
+    return place
