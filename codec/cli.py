@@ -145,9 +145,12 @@ def models() -> None:
     for name, path in checkpoint.released().items():
         facts = listed[name]
         default = ", the default" if name == checkpoint.DEFAULT else ""
+        rate = f"{facts['file_kbps']:g} kbps on average"
+        if "range_kbps" in facts:
+            rate += ", {:g} to {:g} with --kbps".format(*facts["range_kbps"])
         typer.echo(
-            f"{name}  {facts['file_kbps']:g} kbps on average, {facts['quantizer']} quantizer, "
-            f"{facts['sample_rate']} Hz{default}; card: {path.with_suffix('.md')}"
+            f"{name}  {rate}, {facts['quantizer']} quantizer, {facts['sample_rate']} Hz{default}; "
+            f"card: {path.with_suffix('.md')}"
         )
 
 

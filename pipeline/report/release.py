@@ -20,7 +20,7 @@ from pipeline.report import provenance
 from pipeline.report.page import number
 from pipeline.results.summary import Summary, read
 
-LARGEST = 8 * 2**20
+LARGEST = 24 * 2**20
 
 
 def release(model: str, name: str, folder: Path = checkpoint.RELEASED) -> Path:
@@ -38,6 +38,9 @@ def release(model: str, name: str, folder: Path = checkpoint.RELEASED) -> Path:
     if source.stat().st_size > LARGEST:
         raise UserError(f"{source}: {source.stat().st_size} bytes; a released model has {LARGEST}")
     facts = {"name": name, **_facts(model, settings), "file_kbps": _kbps(summary, own[0])}
+    if facts["levels"] > 1:
+        rates = [_kbps(summary, point) for point in own]
+        facts["range_kbps"] = [min(rates), max(rates)]
     card = _card(facts, summary, own)
     target = folder / f"{name}.safetensors"
     with replacing(target) as scratch:
@@ -68,6 +71,7 @@ def _facts(model: str, settings: params.Params) -> dict[str, Any]:
         "channels": config.channels,
         "preset": settings.codec.preset,
         "quantizer": quantizer,
+        "levels": config.levels,
         "beta": own["beta"],
         "parameters": own["parameters"],
         "init": parts[0]["init"],
@@ -105,6 +109,7 @@ def _card(facts: dict[str, Any], summary: Summary, own: list[str]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["number"] = number
+    environment.filters["many"] = lambda one: one if isinstance(one, list) else [one]
     return environment.get_template("card.md.j2").render(
         facts=facts,
         data=data,
