@@ -24,6 +24,9 @@ class CodecConfig(BaseModel):
         ``decoder_blocks`` such blocks and an inverse transform (Siuzdak, "Vocos", 2023).
         All the work is done at frame rate, which is why it is several times as fast.
 
+    With ``gain_bands`` a transform codec's frames have a further symbol for each of so many bands
+    of each channel: how much louder it is to be made after decoding.
+
     With ``levels`` above 1 one codec serves as many rates: networks, gains and entropy model are
     told the level, 0 for the lowest rate.
 
@@ -46,6 +49,7 @@ class CodecConfig(BaseModel):
     kernel: int = Field(default=7, ge=3, le=63)
     window: int = Field(default=0, ge=0)
     power: float = Field(default=0.6, gt=0, le=1)
+    gain_bands: int = Field(default=0, ge=0, le=64)
     levels: int = Field(default=1, ge=1, le=128)
     entropy: Literal["factorized", "context"] = "factorized"
     quantizer: Literal["scalar", "residual"] = "scalar"
@@ -73,11 +77,13 @@ class CodecConfig(BaseModel):
                     f"latent_channels: {self.latent_channels} are no equal number, up to "
                     f"{self.hop}, of coefficients for each of {self.channels} channels"
                 )
+        elif self.gain_bands:
+            raise ValueError("gain_bands: only transform codecs have them; leave it 0")
         elif self.levels > 1 and self.architecture == "waveform":
             raise ValueError("levels: a waveform codec has one rate")
-        if self.entropy == "context" and (self.quantizer != "scalar" or self.latent_channels % 8):
+        if self.entropy == "context" and (self.quantizer != "scalar" or self.values % 8):
             raise ValueError(
-                "entropy: a context model wants a scalar quantizer and latents in eights"
+                "entropy: a context model wants a scalar quantizer, and latents and gains in eights"
             )
         if self.architecture == "waveform":
             if len(self.widths) != len(self.strides):
@@ -107,6 +113,11 @@ class CodecConfig(BaseModel):
         return math.prod(self.strides)
 
     @property
+    def values(self) -> int:
+        """Values of a frame before quantization: latents, then gains."""
+        return self.latent_channels + self.channels * self.gain_bands
+
+    @property
     def bins(self) -> int:
         """Coefficients of each channel, of a transform codec."""
         return self.latent_channels // self.channels
@@ -133,7 +144,7 @@ class CodecConfig(BaseModel):
         reach = self.kernel // 2
         if self.architecture != "waveform":
             blocks = max(self.encoder_blocks, self.decoder_blocks)
-            return reach * (blocks + 2) + self.window // self.hop
+            return reach * (blocks + 2) + self.window // self.hop + 2 * bool(self.gain_bands)
         # Counted in samples, from the innermost layer out; the decoder mirrors the encoder, so
         # the larger of the two block counts bounds both.
         blocks = max(self.encoder_blocks, self.decoder_blocks)
@@ -144,9 +155,14 @@ class CodecConfig(BaseModel):
             samples += scale * blocks * reach
         return -(-(samples + scale * 2 * reach) // self.hop) + 1
 
+    @property
+    def encoder_context_frames(self) -> int:
+        """The same of an encoder: gains are measured on what a decoder makes of its latents."""
+        return self.context_frames * (2 if self.gain_bands else 1)
+
 
 PRESETS: dict[str, CodecConfig] = {
-    # 50 frames a second at 24 kHz, a latent for each of 480 coefficients.
+    # 50 frames a second at 24 kHz, a latent for each of 480 coefficients, 24 gains.
     "general-24k": CodecConfig(
         architecture="transform",
         sample_rate=24_000,
@@ -154,12 +170,13 @@ PRESETS: dict[str, CodecConfig] = {
         window=1440,
         widths=[224],
         latent_channels=480,
+        gain_bands=24,
         encoder_blocks=4,
         decoder_blocks=7,
         levels=128,
         entropy="context",
     ),
-    # 50 frames a second of 48 kHz, mid and side to 19.8 kHz in one latent.
+    # 50 frames a second of 48 kHz, mid and side to 19.8 kHz in one latent, 24 gains each.
     "general-48k": CodecConfig(
         architecture="transform",
         sample_rate=48_000,
@@ -168,6 +185,7 @@ PRESETS: dict[str, CodecConfig] = {
         window=2880,
         widths=[240],
         latent_channels=1584,
+        gain_bands=24,
         encoder_blocks=4,
         decoder_blocks=6,
         levels=128,

@@ -1,7 +1,7 @@
 """Long audio through networks of short reach, in windows of one fixed size.
 
 The signal is taken to be zero before its start and after its end, and so is the latent. Every
-window has ``BLOCK_FRAMES`` frames to keep and ``config.context_frames`` on either side to give the
+window has ``BLOCK_FRAMES`` frames to keep and as many on either side as are needed to give the
 kept ones all that they depend on. Windows lie on a grid that starts at the signal's first frame,
 so a frame's value depends neither on how much audio is at hand nor on the parts that it comes in,
 and memory does not grow with its length.
@@ -23,11 +23,11 @@ BLOCK_FRAMES = 300
 def encode_latent(
     encoder: Callable[[Tensor], Tensor], parts: Iterable[Tensor], config: CodecConfig
 ) -> Iterator[Tensor]:
-    """(channels, samples) parts at the codec's rate to (groups, latent_channels, frames) parts.
+    """(channels, samples) parts at the codec's rate to (groups, values, frames) parts.
 
     In all there are ceil(samples / hop) frames.
     """
-    context = config.context_frames
+    context = config.encoder_context_frames
     for window, frames in _windows(parts, config.hop, context):
         latent = torch.cat([encoder(group[None]) for group in grouped(window, config.channels)])
         yield latent[..., context : context + frames]
@@ -36,7 +36,7 @@ def encode_latent(
 def decode_latent(
     decoder: Callable[[Tensor], Tensor], parts: Iterable[Tensor], config: CodecConfig, channels: int
 ) -> Iterator[Tensor]:
-    """(groups, latent_channels, frames) parts to (channels, frames · hop) parts."""
+    """(groups, values, frames) parts to (channels, frames · hop) parts."""
     start = config.context_frames * config.hop
     for window, frames in _windows(parts, 1, config.context_frames):
         waveform = torch.cat([decoder(group[None]) for group in window])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from codec.config import CodecConfig
 from codec.nn.encoder import TransformEncoder, log_gains
 from codec.nn.layers import ByLevel, ChannelNorm, ConvNeXtBlocks, ResidualUnit, Spectrum
+from codec.nn.loudness import BandLoudness
 from codec.nn.transform import MDCT, ChannelRotation, PowerLaw
 
 
@@ -67,8 +68,9 @@ class SpectralDecoder(nn.Module):
 class TransformDecoder(nn.Module):
     """The inverse of ``TransformEncoder``, plus what a spectral decoder adds.
 
-    (batch, latent_channels, frames) symbols and (batch,) levels to (batch, channels, frames · hop).
-    Gains are its own: what a symbol stands for need not be the middle of what is rounded to it.
+    (batch, values, frames) symbols and (batch,) levels to (batch, channels, frames · hop); where
+    there are gains of bands, they are the last values. Gains of coefficients are its own: what a
+    symbol stands for need not be the middle of what is rounded to it.
     """
 
     def __init__(self, config: CodecConfig) -> None:
@@ -85,8 +87,22 @@ class TransformDecoder(nn.Module):
         finest = -log_gains(config)
         coarsest = finest + math.log(TransformEncoder.RANGE) * (config.levels > 1)
         self.gain.spread(coarsest, finest)
+        self.latents = config.latent_channels
+        self.loudness = (
+            BandLoudness(config.channels, config.sample_rate, config.hop, config.gain_bands)
+            if config.gain_bands
+            else None
+        )
 
     def forward(self, quantized: Tensor, level: Tensor) -> Tensor:
+        decoded = self.unadjusted(quantized[:, : self.latents], level)
+        if self.loudness is None:
+            return decoded
+        with torch.autocast(quantized.device.type, enabled=False):
+            return self.loudness.apply(decoded.float(), quantized[:, self.latents :].float())
+
+    def unadjusted(self, quantized: Tensor, level: Tensor) -> Tensor:
+        """(batch, latent_channels, frames) symbols to what they give without gains of bands."""
         gain = self.gain(level)[:, :, None]
         with torch.autocast(quantized.device.type, enabled=False):
             # The gain is that of the power domain, where the correction works, too.

@@ -1,13 +1,15 @@
 """What trains: encoder, quantizer, prior and decoder."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from codec.config import CodecConfig
-from codec.nn.decoder import build_decoder
+from codec.nn.decoder import TransformDecoder, build_decoder
 from codec.nn.encoder import build_encoder
+from codec.nn.loudness import BandLoudness
 from codec.nn.quantizer import build_quantizer, straight_through
 
 
@@ -18,7 +20,7 @@ class TrainingOutput:
     waveform: Tensor
     """(batch, channels, samples): the decoded waveform."""
     latent: Tensor
-    """(batch, latent_channels, frames): the encoder's output."""
+    """(batch, values, frames): the encoder's output, then gains of bands where there are any."""
     codes: Tensor
     """The same shape: the latent as the decoder will see it, without gradient to the encoder."""
     symbols: Tensor
@@ -47,7 +49,7 @@ class CodecNetwork(nn.Module):
         """
         if level is None:
             level = self.highest(len(waveform), waveform.device)
-        latent = self.encoder(waveform, level).float()
+        latent = self.encode(waveform, level)
         seconds = waveform.shape[-1] / self.config.sample_rate
         # Rounding and small differences of probabilities need all of float32, also where the
         # networks around them run in 16 bits.
@@ -57,6 +59,21 @@ class CodecNetwork(nn.Module):
             kbps = bits.sum(dim=(1, 2)) / seconds / 1000
         decoded = self.decoder(straight_through(latent, quantized.codes), level)
         return TrainingOutput(decoded, latent, quantized.codes, quantized.symbols, kbps, level)
+
+    def encode(self, waveform: Tensor, level: Tensor) -> Tensor:
+        """(batch, channels, frames · hop) waveform to (batch, values, frames), not quantized.
+
+        Gains of bands, the last values, are measured on what the latents give once decoded.
+        """
+        latent = self.encoder(waveform, level).float()
+        if not self.config.gain_bands:
+            return latent
+        decoder = cast(TransformDecoder, self.decoder)
+        loudness = cast(BandLoudness, decoder.loudness)
+        with torch.no_grad(), torch.autocast(waveform.device.type, enabled=False):
+            decoded = decoder.unadjusted(torch.round(latent), level)
+            gains = loudness.measure(waveform, decoded.float())
+        return torch.cat((latent, gains), dim=1)
 
     def highest(self, count: int, device: torch.device) -> Tensor:
         """(count,) times the level of the highest rate."""

@@ -73,7 +73,7 @@ class ScalarQuantizer(Quantizer):
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
-        self.rows, self.levels = config.latent_channels, config.levels
+        self.rows, self.levels = config.values, config.levels
         self.entropy = config.entropy
 
     def prior(self) -> Prior:

@@ -19,7 +19,7 @@ RATE = 8_000
 MANY = CodecConfig.model_validate(
     PRESETS["general-24k"].model_dump()
     | {"sample_rate": RATE, "strides": [160], "window": 480, "widths": [16], "latent_channels": 80}
-    | {"encoder_blocks": 1, "decoder_blocks": 1}
+    | {"encoder_blocks": 1, "decoder_blocks": 1, "gain_bands": 0}
 )
 
 

@@ -1,0 +1,90 @@
+"""Gains of bands: measured on decoded audio, applied to it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from codec.nn.loudness import LIMIT_DB, STEP_DB, BandLoudness, band_members
+
+RATE, HOP, BANDS, FRAMES = 8_000, 80, 10, 30
+
+
+@pytest.fixture(params=[1, 2], ids=["mono", "stereo"])
+def loudness(request: pytest.FixtureRequest) -> BandLoudness:
+    return BandLoudness(request.param, RATE, HOP, BANDS)
+
+
+def noise(loudness: BandLoudness, seed: int = 0) -> torch.Tensor:
+    channels = len(loudness.rotation.matrix)
+    values = np.random.default_rng(seed).normal(0, 0.1, (2, channels, FRAMES * HOP))
+    return torch.from_numpy(values.astype(np.float32))
+
+
+@pytest.mark.parametrize(("rate", "size", "bands"), [(24_000, 960, 24), (48_000, 1_920, 24)])
+def test_every_bin_has_one_band_and_bands_grow_with_frequency(
+    rate: int, size: int, bands: int
+) -> None:
+    members = band_members(rate, size, bands)
+    assert members.shape == (bands, size // 2 + 1)
+    assert (members.sum(dim=0) == 1).all()
+    widths = members.sum(dim=1)
+    assert (widths >= 1).all()
+    assert (widths.diff() >= 0).all()
+    assert (members.argmax(dim=0).diff() >= 0).all()
+    with pytest.raises(ValueError, match="too many"):
+        band_members(8_000, 32, 20)
+
+
+def test_gains_of_zero_change_nothing_up_to_the_last_sample(loudness: BandLoudness) -> None:
+    wave = noise(loudness)
+    gains = torch.zeros(2, wave.shape[1] * BANDS, FRAMES)
+    torch.testing.assert_close(loudness.apply(wave, gains), wave, atol=1e-6, rtol=1e-5)
+
+
+def test_what_is_softer_everywhere_comes_back(loudness: BandLoudness) -> None:
+    wave = noise(loudness)
+    gains = loudness.measure(wave, 0.25 * wave)
+    assert gains.shape == (2, wave.shape[1] * BANDS, FRAMES)
+    expected = 20 * math.log10(4) / STEP_DB
+    # A band near what is masked gets less, as it should.
+    assert gains.max() <= expected + 1e-4
+    assert gains.median() == pytest.approx(expected, abs=0.01)
+    torch.testing.assert_close(loudness.apply(0.25 * wave, gains), wave, atol=0.01, rtol=0)
+
+
+def test_rounded_gains_bring_each_band_near_to_what_it_should_be(loudness: BandLoudness) -> None:
+    wave, other = noise(loudness), noise(loudness, seed=1)
+    # Other noise, much softer in some bands and for some time.
+    scale = torch.zeros(2, wave.shape[1] * BANDS, FRAMES)
+    scale[:, 2::3], scale[:, :, 10:15] = -2.5, -1.5
+    decoded = loudness.apply(other, scale)
+    before = loudness.measure(wave, decoded)
+    after = loudness.measure(wave, loudness.apply(decoded, torch.round(before)))
+    assert after.abs().mean() < 0.4 * before.abs().mean()
+
+
+def test_silence_and_what_is_masked_get_no_gain_and_none_is_beyond_its_limit(
+    loudness: BandLoudness,
+) -> None:
+    wave = noise(loudness)
+    silence = torch.zeros_like(wave)
+    assert not loudness.measure(silence, silence).any()
+    assert loudness.measure(wave, silence).max() <= LIMIT_DB / STEP_DB
+    assert loudness.measure(1e-6 * wave, silence).abs().max() < 0.5
+    # A loud tone masks noise 70 dB below it, wherever in frequency.
+    time = torch.arange(FRAMES * HOP) / RATE
+    tone = torch.sin(2 * math.pi * 1_000 * time).expand_as(wave)
+    inner = loudness.measure(tone + 3e-3 * wave, tone)[..., 2:-2]
+    assert inner.abs().max() < 0.5
+
+
+def test_gradients_pass(loudness: BandLoudness) -> None:
+    wave = noise(loudness).requires_grad_()
+    gains = torch.zeros(2, wave.shape[1] * BANDS, FRAMES, requires_grad=True)
+    loudness.apply(wave, gains).square().sum().backward()
+    assert wave.grad is not None
+    assert wave.grad.abs().sum() > 0
+    assert gains.grad is not None
+    assert (gains.grad[..., 1:-1] > 0).all()
