@@ -25,10 +25,11 @@ class Style:
 
 STYLES = {
     "neural": Style("Neural", "#0072B2", "circle"),
+    "sweep": Style("Neural, a network for each β", "#CC79A7", "circle-open"),
     "rvq": Style("Neural, RVQ", "#009E73", "square"),
     "opus": Style("Opus", "#D55E00", "diamond"),
 }
-OTHERS = (("#CC79A7", "cross"), ("#E69F00", "triangle-up"), ("#56B4E9", "x"), ("#999999", "star"))
+OTHERS = (("#E69F00", "triangle-up"), ("#56B4E9", "x"), ("#999999", "star"))
 """All of them Okabe and Ito's colours, told apart by every kind of colour vision."""
 
 

@@ -10,7 +10,11 @@ from pipeline.results.summary import BdRate, Crossing
 
 METRIC = "visqol_audio"
 """The metric whose chart comes first."""
-NAMES = {"neural": "the neural codec", "rvq": "the neural codec with RVQ"}
+NAMES = {
+    "neural": "the neural codec",
+    "sweep": "the neural codec, one network for each beta,",
+    "rvq": "the neural codec with RVQ",
+}
 """Our own series, and what to call them."""
 KINDS = {"all": "over all kinds", "speech": "on speech", "music": "on music",
          "general": "on general sounds"}  # fmt: skip
@@ -57,7 +61,7 @@ def verdict(
 
 
 def tested_series(curve: pd.DataFrame) -> str | None:
-    """The series that stands for our codec: the β sweep, or RVQ where there is no sweep."""
+    """The series that stands for our codec, the first one of ``NAMES`` that there is."""
     return next((series for series in NAMES if series in set(curve.series)), None)
 
 

@@ -9,6 +9,7 @@ from pipeline import layout, params
 from pipeline.corpora import manifest
 from pipeline.layout import CURVE, PAGE, REPORTS, SPEED, SUMMARY, TEST
 from pipeline.params import BASE
+from pipeline.params.points import own
 from pipeline.report import page, player
 from pipeline.results import tables
 from pipeline.results.claims import claims
@@ -25,10 +26,13 @@ def main() -> None:
         for name in ("entropy", "entropy_coders", "codes", "histogram")
     }
     summary, curve = read(SUMMARY), tables.read(CURVE)
-    sweep = sorted(
-        (name for name in settings.models if series[f"neural-{name}"] == "neural"),
-        key=lambda name: settings.models[name].beta,
-    )
+    # One network for each beta; one for all rates has a pair of them.
+    betas = {
+        name: model.beta
+        for name, model in settings.models.items()
+        if series[own(name)] in ("neural", "sweep") and isinstance(model.beta, float)
+    }
+    sweep = sorted(betas, key=betas.__getitem__)
     page.write(
         REPORTS,
         page.Contents(
