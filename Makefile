@@ -21,7 +21,7 @@ reproduce: install  ## the main job: corpus, training, coding, scoring, report
 	$(BIN)/rdcodec run
 
 test: install  ## all tests, the tiny real pipeline included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
 
 check: install  ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .
