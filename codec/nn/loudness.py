@@ -20,8 +20,8 @@ from codec.nn.transform import ChannelRotation
 STEP_DB = 5.0
 """What a symbol of one stands for."""
 LIMIT_DB = 20.0
-FLOOR = 1e-7
-"""Mean square below which sound counts as silence: -70 dB."""
+FLOOR = 1e-9
+"""Mean square below which sound counts as silence: -90 dB."""
 MASKED = 1e-5
 """What is this much of a frame's loudest band counts as inaudible beside it: -50 dB."""
 
