@@ -53,7 +53,7 @@ class BandLoudness(nn.Module):
         They are (batch, channels · bands, frames), in steps, not rounded.
         """
         wanted, found = (self._energies(self._frames(one)) for one in (waveform, decoded))
-        floor = FLOOR * self.hop + MASKED * wanted.amax(dim=-1, keepdim=True)
+        floor = FLOOR * self.hop + MASKED * wanted.amax(dim=(1, 3), keepdim=True)
         gains = 10 * torch.log10((wanted + floor) / (found + floor))
         return gains.clamp(-LIMIT_DB, LIMIT_DB).transpose(2, 3).flatten(1, 2) / STEP_DB
 
