@@ -1,4 +1,4 @@
-"""Long audio through networks of short reach, in windows of one fixed size.
+"""Long audio through networks of short reach, in windows.
 
 The signal is taken to be zero before its start and after its end, and so is the latent. Every
 window has ``BLOCK_FRAMES`` frames to keep and as many on either side as are needed to give the
@@ -17,7 +17,9 @@ from torch import Tensor
 
 from codec.config import CodecConfig
 
-BLOCK_FRAMES = 300
+BLOCK_FRAMES = 500
+SHORT_FRAMES = 50
+"""The last window keeps a multiple of these: few sizes in all, and little that is thrown away."""
 
 
 def encode_latent(
@@ -92,7 +94,10 @@ def with_tail(parts: Iterable[Tensor], count: int) -> Iterator[Tensor]:
 
 
 def _windows(parts: Iterable[Tensor], step: int, context: int) -> Iterator[tuple[Tensor, int]]:
-    """Windows of equal size of a signal with ``step`` values a frame, and the frames to keep."""
+    """Windows of a signal with ``step`` values a frame, and the frames to keep.
+
+    All are of one size but the last one, which is as short as the signal's end allows.
+    """
     size, advance = (BLOCK_FRAMES + 2 * context) * step, BLOCK_FRAMES * step
     buffer: Tensor | None = None
     left = 0
@@ -104,6 +109,7 @@ def _windows(parts: Iterable[Tensor], step: int, context: int) -> Iterator[tuple
             yield buffer[..., :size], BLOCK_FRAMES
             buffer, left = buffer[..., advance:], left - advance
     while buffer is not None and left > 0:
-        window = F.pad(buffer, (0, max(0, size - buffer.shape[-1])))[..., :size]
-        yield window, min(BLOCK_FRAMES, -(-left // step))
+        kept = min(BLOCK_FRAMES, -(-left // step))
+        size = (-(-kept // SHORT_FRAMES) * SHORT_FRAMES + 2 * context) * step
+        yield F.pad(buffer, (0, max(0, size - buffer.shape[-1])))[..., :size], kept
         buffer, left = buffer[..., advance:], left - advance

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pandas as pd
 
 from pipeline.metrics import installed
+from pipeline.params.points import own
 from pipeline.results.headline import METRIC
 from pipeline.results.summary import Point, Summary
 
@@ -34,7 +35,7 @@ def claims(summary: Summary, codes: pd.DataFrame, models: list[str]) -> list[Cla
 
 
 def _kbps(points: dict[str, Point], model: str) -> float:
-    return points[f"neural-{model}"].rates["all"].file_kbps
+    return points[own(model)].rates["all"].file_kbps
 
 
 def _beta(points: dict[str, Point], models: list[str]) -> Claim:
@@ -54,7 +55,7 @@ def _entropy(points: dict[str, Point], codes: pd.DataFrame, models: list[str]) -
     for model in models:
         rows = codes[codes.model == model]
         found.append(float(rows.bits_per_symbol.sum() / rows.entropy.sum() - 1))
-    rates = [points[f"neural-{model}"].rates["all"] for model in models]
+    rates = [points[own(model)].rates["all"] for model in models]
     gaps = [abs(gap) for rate in rates if (gap := rate.estimate_gap_percent) is not None]
     return {
         "claim": "Real files come near the entropy of their symbols.",
@@ -70,12 +71,10 @@ def _entropy(points: dict[str, Point], codes: pd.DataFrame, models: list[str]) -
 def _compression(points: dict[str, Point], models: list[str], factor: float) -> Claim:
     """Against 16-bit PCM of the clips at their own rates."""
     reached = [
-        (model, ratio)
-        for model in models
-        if (ratio := points[f"neural-{model}"].compression) >= factor
+        (model, ratio) for model in models if (ratio := points[own(model)].compression) >= factor
     ]
     if not reached:
-        best = max(points[f"neural-{model}"].compression for model in models)
+        best = max(points[own(model)].compression for model in models)
         measured = f"at most {best:.0f}×"
     else:
         model, ratio = reached[0]
@@ -104,10 +103,12 @@ def _cd(points: dict[str, Point], models: list[str]) -> Claim:
 
 def _opus(summary: Summary, models: list[str]) -> Claim:
     """By the paired tests at equal measured rate of the point nearest to 24 kbps."""
-    nearest = min(models, key=lambda model: abs(_kbps(summary.points, model) - 24))
-    rows = [
-        row for row in summary.paired if row.point == f"neural-{nearest}" and row.p_holm is not None
-    ]
+    rates = {point: found.rates["all"].file_kbps for point, found in summary.points.items()}
+    # Tested are the points of the codec's own curve: the sweep, or one network for all rates.
+    tested = {row.point for row in summary.paired} or {own(model) for model in models}
+    point = min(sorted(tested), key=lambda one: abs(rates[one] - 24))
+    nearest = point.removeprefix("neural-")
+    rows = [row for row in summary.paired if row.point == point and row.p_holm is not None]
     if not rows:
         return {
             "claim": "Better than Opus at 24 kbps.",
@@ -131,15 +132,14 @@ def _opus(summary: Summary, models: list[str]) -> Claim:
     return {
         "claim": "Better than Opus at 24 kbps.",
         "measured": (
-            f"{nearest} at {_kbps(summary.points, nearest):.1f} kbps against Opus at that rate: "
-            + "; ".join(parts)
+            f"{nearest} at {rates[point]:.1f} kbps against Opus at that rate: " + "; ".join(parts)
         ),
         "verdict": HELD if better and not worse else NOT_HELD,
     }
 
 
 def _quality(points: dict[str, Point], model: str) -> str:
-    found = points[f"neural-{model}"].metrics.get(METRIC, {}).get("all")
+    found = points[own(model)].metrics.get(METRIC, {}).get("all")
     if found is None or found.mean is None:
         return ""
     return f", with {installed()[METRIC].title} {found.mean:.2f}"
