@@ -28,7 +28,7 @@ FORMAT = 1
 FILE_NAME = "model.safetensors"
 RELEASED = Path(__file__).parent / "weights"
 LIST = "models.json"
-DEFAULT = "general-24k-b050"
+DEFAULT = "general-24k"
 """The released model that is taken where none is named."""
 
 

@@ -18,7 +18,7 @@ import pytest
 import soundfile
 import yaml
 
-from codec import audio
+from codec import audio, checkpoint
 from pipeline import params
 from pipeline.running import graph
 from tests.conftest import tone
@@ -346,7 +346,7 @@ def test_a_trainer_killed_at_any_moment_goes_on(project: Project, tmp_path: Path
 
 
 def test_a_benched_model_is_released_with_its_card(project: Project) -> None:
-    name, weights = "general-24k-b050", project.folder / "codec" / "weights"
+    name, weights = checkpoint.DEFAULT, project.folder / "codec" / "weights"
     before = {path: path.read_bytes() for path in weights.iterdir() if path.is_file()}
     done = project.rdcodec("release", "rvq", "--name", name)
     assert done.returncode == 0, done.stderr
