@@ -99,7 +99,7 @@ class TransformDecoder(nn.Module):
         if self.loudness is None:
             return decoded
         with torch.autocast(quantized.device.type, enabled=False):
-            return self.loudness.apply(decoded.float(), quantized[:, self.latents :].float())
+            return self.loudness.adjust(decoded.float(), quantized[:, self.latents :].float())
 
     def unadjusted(self, quantized: Tensor, level: Tensor) -> Tensor:
         """(batch, latent_channels, frames) symbols to what they give without gains of bands."""

@@ -57,7 +57,7 @@ class BandLoudness(nn.Module):
         gains = 10 * torch.log10((wanted + floor) / (found + floor))
         return gains.clamp(-LIMIT_DB, LIMIT_DB).transpose(2, 3).flatten(1, 2) / STEP_DB
 
-    def apply(self, decoded: Tensor, gains: Tensor) -> Tensor:
+    def adjust(self, decoded: Tensor, gains: Tensor) -> Tensor:
         """(batch, channels, frames · hop) with its bands as much louder as the gains say."""
         decibels = STEP_DB * gains.unflatten(1, (decoded.shape[1], -1)).transpose(2, 3)
         # What the last frame says is true to the end.

@@ -70,7 +70,7 @@ def row_bits(
             context.symbol_bits(symbols[None], level, frozen)[0].sum(axis=1)
             for symbols, level in clips
         ]
-        return np.sum(parts, axis=0)
+        return np.asarray(np.sum(parts, axis=0), np.float64)
     symbols = np.concatenate([symbols for symbols, _ in clips], axis=-1)
     return np.array([frozen.select([i]).bits(row[None]) for i, row in enumerate(symbols)])
 

@@ -40,7 +40,7 @@ def test_every_bin_has_one_band_and_bands_grow_with_frequency(
 def test_gains_of_zero_change_nothing_up_to_the_last_sample(loudness: BandLoudness) -> None:
     wave = noise(loudness)
     gains = torch.zeros(2, wave.shape[1] * BANDS, FRAMES)
-    torch.testing.assert_close(loudness.apply(wave, gains), wave, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(loudness.adjust(wave, gains), wave, atol=1e-6, rtol=1e-5)
 
 
 def test_what_is_softer_everywhere_comes_back(loudness: BandLoudness) -> None:
@@ -51,7 +51,7 @@ def test_what_is_softer_everywhere_comes_back(loudness: BandLoudness) -> None:
     # A band near what is masked gets less, as it should.
     assert gains.max() <= expected + 1e-4
     assert gains.median() == pytest.approx(expected, abs=0.01)
-    torch.testing.assert_close(loudness.apply(0.25 * wave, gains), wave, atol=0.01, rtol=0)
+    torch.testing.assert_close(loudness.adjust(0.25 * wave, gains), wave, atol=0.01, rtol=0)
 
 
 def test_rounded_gains_bring_each_band_near_to_what_it_should_be(loudness: BandLoudness) -> None:
@@ -59,9 +59,9 @@ def test_rounded_gains_bring_each_band_near_to_what_it_should_be(loudness: BandL
     # Other noise, much softer in some bands and for some time.
     scale = torch.zeros(2, wave.shape[1] * BANDS, FRAMES)
     scale[:, 2::3], scale[:, :, 10:15] = -2.5, -1.5
-    decoded = loudness.apply(other, scale)
+    decoded = loudness.adjust(other, scale)
     before = loudness.measure(wave, decoded)
-    after = loudness.measure(wave, loudness.apply(decoded, torch.round(before)))
+    after = loudness.measure(wave, loudness.adjust(decoded, torch.round(before)))
     assert after.abs().mean() < 0.4 * before.abs().mean()
 
 
@@ -83,7 +83,7 @@ def test_silence_and_what_is_masked_get_no_gain_and_none_is_beyond_its_limit(
 def test_gradients_pass(loudness: BandLoudness) -> None:
     wave = noise(loudness).requires_grad_()
     gains = torch.zeros(2, wave.shape[1] * BANDS, FRAMES, requires_grad=True)
-    loudness.apply(wave, gains).square().sum().backward()
+    loudness.adjust(wave, gains).square().sum().backward()
     assert wave.grad is not None
     assert wave.grad.abs().sum() > 0
     assert gains.grad is not None
