@@ -21,6 +21,7 @@ SOURCES = (
     "codec/config.py",
     "codec/containers.py",
     "codec/model.py",
+    "codec/rate.py",
     "codec/nn",
     "codec/coding",
     "pipeline/corpora/manifest.py",
