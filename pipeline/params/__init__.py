@@ -21,24 +21,7 @@ from pipeline.params.sections import (
 )
 
 __all__ = [
-    "ABLATION",
-    "BASE",
-    "FILE",
-    "Adversarial",
-    "Augment",
-    "Check",
-    "Corpus",
-    "Loss",
-    "Model",
-    "Optimizer",
-    "Params",
-    "Pretrain",
-    "Score",
-    "Statistics",
-    "Watch",
-    "change",
-    "check_paths",
-    "load",
-    "schema",
-    "variants",
+    "ABLATION", "BASE", "FILE", "Adversarial", "Augment", "Check", "Corpus", "Loss", "Model",
+    "Optimizer", "Params", "Pretrain", "Score", "Statistics", "Watch", "change", "check_paths",
+    "load", "schema", "variants",
 ]  # fmt: skip

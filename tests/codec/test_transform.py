@@ -157,7 +157,10 @@ def test_windows_give_what_one_piece_gives_at_every_level(config: CodecConfig) -
             whole = network.encode(wave, level)
             window = slice((first - around) * hop, (first + kept + around) * hop)
             cut = network.encode(wave[..., window], level)[..., around : around + kept]
-            torch.testing.assert_close(cut, whole[..., first : first + kept], atol=1e-3, rtol=1e-3)
+            inner, latents = whole[..., first : first + kept], config.latent_channels
+            torch.testing.assert_close(cut[:, :latents], inner[:, :latents], atol=1e-4, rtol=1e-4)
+            # Gains are logarithms, of bands that may be nearly silent.
+            torch.testing.assert_close(cut[:, latents:], inner[:, latents:], atol=1e-3, rtol=1e-3)
             symbols = torch.round(whole)
             decoded = network.decoder(symbols, level)
             window = slice(first - context, first + kept + context)

@@ -347,7 +347,7 @@ def test_a_trainer_killed_at_any_moment_goes_on(project: Project, tmp_path: Path
 
 def test_a_benched_model_is_released_with_its_card(project: Project) -> None:
     name, weights = checkpoint.DEFAULT, project.folder / "codec" / "weights"
-    before = {path: path.read_bytes() for path in weights.iterdir() if path.is_file()}
+    before = {path: path.read_bytes() for path in weights.glob("*.*")}
     done = project.rdcodec("release", "rvq", "--name", name)
     assert done.returncode == 0, done.stderr
     card = (weights / f"{name}.md").read_text()
@@ -371,7 +371,7 @@ def test_a_benched_model_is_released_with_its_card(project: Project) -> None:
     done = project.rdcodec("release", "nothing", "--name", "x")
     assert done.returncode == 2
     assert "nothing: not a model that was trained and scored here" in done.stderr
-    for path in weights.iterdir():
+    for path in weights.glob("*.*"):
         path.unlink()
     for path, data in before.items():
         path.write_bytes(data)
