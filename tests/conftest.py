@@ -15,6 +15,12 @@ from codec.model import AudioCodec
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+# Changes of params.yaml for a folder that is no checkout, where released models have no file.
+WITHOUT_RELEASED = [
+    "models={b050: {beta: 0.00005}}",
+    "points={neural-b050: {coder: rdcodec, from: models/b050/model.safetensors, series: neural}, "
+    "opus-12: {coder: opus, from: data/test, options: {kbps: 12}, series: opus}}",
+]
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )

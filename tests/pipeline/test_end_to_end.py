@@ -399,7 +399,7 @@ def test_own_recordings_in_a_folder(project: Project, tmp_path: Path) -> None:
                 wave = tone(1.6, rate, pitch * (1 + index / 7), channels=1 + index % 2)
                 soundfile.write(path, wave.T, rate)
         (tmp_path / split / "speech" / "empty.wav").touch()
-        (tmp_path / split / "music" / "text.mp3").write_text("not audio")
+        (tmp_path / split / "music" / "text.mp3").write_text(f"no audio to {split}")
     before = (project.folder / "params.yaml").read_text()
     project.set(
         "corpus.source=folder", f"corpus.train={tmp_path}/train", f"corpus.test={tmp_path}/test"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from pipeline import params
+from tests.conftest import ROOT, WITHOUT_RELEASED
 
 MODULE = """
 import numpy as np
@@ -76,6 +77,7 @@ def other(tmp_path: Path) -> Path:
     (info / "entry_points.txt").write_text(POINTS)
     (tmp_path / "site/other.py").write_text(MODULE)
     shutil.copy(ROOT / "params.yaml", tmp_path)
+    params.change(WITHOUT_RELEASED, tmp_path / "params.yaml")
     return tmp_path
 
 

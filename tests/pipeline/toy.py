@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.conftest import ROOT
+from pipeline import params
+from tests.conftest import ROOT, WITHOUT_RELEASED
 
 DVC_YAML = """
 stages:
@@ -46,6 +47,7 @@ def make(folder: Path, dvc_yaml: str = DVC_YAML) -> Path:
     (folder / "dvc.yaml").write_text(dvc_yaml)
     (folder / "curve.csv").write_text(CURVE)
     shutil.copy(ROOT / "params.yaml", folder)
+    params.change(WITHOUT_RELEASED, folder / "params.yaml")
     shutil.copytree(ROOT / "pipeline/corpora/recipes", folder / "pipeline/corpora/recipes")
     (folder / ".gitignore").write_text("/*.txt\n/models\n/once\n/.prefect\n")
     who = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
