@@ -6,7 +6,7 @@ import hashlib
 import io
 import logging
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,8 @@ def clips(settings: Settings) -> Iterator[Made]:
     """The files of a folder or a manifest, read on all cores; those of no use are skipped."""
     found = entries(settings.path)
     testing = settings.split == "test"
+    if not testing:
+        found = apart(found, entries(Path(settings.corpus.test)), settings.skip)
     longest = settings.corpus.longest_test_seconds if testing else 0.0
     most = MOST_CHANNELS if testing else audio.MAX_CHANNELS
     read = partial(_usable, mono=settings.corpus.mono, longest=longest, most=most)
@@ -81,15 +83,21 @@ def _usable(
     return clip, waveform
 
 
-def check_apart(train: Path, test: Path) -> None:
-    """Raise UserError where a file is both trained on and tested with: no score would count."""
-    found = entries(test)
-    if same := list(shared(entries(train), found)):
-        ours, theirs = (printable(str(entry.path)) for entry in same[0])
-        raise UserError(
-            f"corpus.train and corpus.test share {len(same)} of {len(found)} test files, such as "
-            f"{ours} and {theirs}; take them out of one"
-        )
+def apart(train: list[Entry], test: list[Entry], skip: Callable[[str, str], None]) -> list[Entry]:
+    """The files of ``train`` that are not tested with as well: no score would count.
+
+    Copies under other names are skipped; UserError where both name the very same file.
+    """
+    copies = {ours.path: theirs.path for ours, theirs in shared(train, test)}
+    for ours, theirs in copies.items():
+        if ours.samefile(theirs):
+            raise UserError(
+                f"corpus.train and corpus.test share {len(copies)} of {len(test)} test files, such "
+                f"as {printable(str(ours))}; take them out of one"
+            )
+        path = printable(str(ours))
+        skip(path, f"{path}: is the same as {printable(str(theirs))}, which is tested with")
+    return [entry for entry in train if entry.path not in copies]
 
 
 def entries(path: Path) -> list[Entry]:
@@ -208,9 +216,9 @@ def _is_linked(path: Path, folder: Path) -> bool:
 
 
 def shared(ours: Iterable[Entry], theirs: Iterable[Entry]) -> Iterator[tuple[Entry, Entry]]:
-    """Pairs of files of the same bytes."""
+    """Those of ``ours`` that have the same bytes as one of ``theirs``, and that one."""
     by_size: dict[int, list[Entry]] = {}
-    for entry in ours:
+    for entry in theirs:
         by_size.setdefault(_size(entry), []).append(entry)
     by_size.pop(0, None)  # neither what is empty nor what is no file
     digests: dict[Path, bytes] = {}
@@ -221,12 +229,12 @@ def shared(ours: Iterable[Entry], theirs: Iterable[Entry]) -> Iterator[tuple[Ent
                 digests[entry.path] = hashlib.file_digest(file, "sha256").digest()
         return digests[entry.path]
 
-    for entry in theirs:
+    for entry in ours:
         # Only where sizes agree is anything read.
         for one in by_size.get(_size(entry), []):
             with contextlib.suppress(OSError):  # what cannot be read is skipped later, and said
                 if digest(one) == digest(entry):
-                    yield one, entry
+                    yield entry, one
                     break
 
 

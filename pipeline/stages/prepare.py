@@ -21,8 +21,6 @@ from pipeline.stage import cores, enter, log
 def main() -> None:
     settings = params.load()
     params.check_paths(settings)
-    if settings.corpus.source == "folder":
-        folder.check_apart(Path(settings.corpus.train), Path(settings.corpus.test))
     skipped: list[dict[str, str]] = []
     for path, splits in (
         (settings.corpus.train, [TRAIN, VALID]),

@@ -93,7 +93,18 @@ def test_files_of_the_same_bytes_are_found(tmp_path: Path) -> None:
     train, test = (folder.entries(tmp_path / part) for part in ("train", "test"))
     same = [(ours.path.name, theirs.path.name) for ours, theirs in folder.shared(train, test)]
     assert same == [("2.wav", "other.wav")]
-    assert len(list(folder.shared(train, train))) == 4
+    skipped: list[str] = []
+    kept = folder.apart(train, test, lambda _, reason: skipped.append(reason))
+    assert [entry for entry in train if entry not in kept] == [
+        entry for entry in train if entry.path.name == "2.wav"
+    ]
+    assert len(skipped) == 1
+    assert "2.wav: is the same as " in skipped[0]
+    assert "other.wav, which is tested with" in skipped[0]
+    # By whatever way it is reached, one file does not both train and test.
+    (tmp_path / "test" / "way.wav").symlink_to(tmp_path / "train" / "3.wav")
+    with pytest.raises(UserError, match="share 2 of 8 test files"):
+        folder.apart(train, folder.entries(tmp_path / "test"), lambda *_: None)
 
 
 def test_linked_folders_count_and_are_said(

@@ -175,7 +175,10 @@ stages:
   train:
     foreach: [a, b, c]
     do:
-      cmd: "echo $CUDA_VISIBLE_DEVICES > ${item}.txt; sleep 1"
+      # Each waits for a second one beside it, however slow the machine is.
+      cmd: >-
+        echo $CUDA_VISIBLE_DEVICES > ${item}.txt; mkdir -p begun/${item};
+        until [ $(ls begun | wc -l) -ge 2 ]; do sleep 0.1; done
       outs: ["${item}.txt"]
       meta: {gpu: 1, cores: 0}
   other: {cmd: "echo none$CUDA_VISIBLE_DEVICES > other.txt", outs: [other.txt]}
