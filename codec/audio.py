@@ -139,12 +139,15 @@ def as_waveform(samples: Any) -> NDArray[np.float32]:
     Raises AudioError for what holds no floats, or another number of dimensions. Integers are not
     guessed at: whether 1 is full scale or next to nothing, only the caller knows.
     """
-    if hasattr(samples, "detach"):  # a tensor of torch, which this module need not import
-        samples = samples.detach().cpu()
-        samples = (samples.float() if samples.is_floating_point() else samples).numpy()
     try:
+        if hasattr(samples, "detach"):  # a tensor of torch, which this module need not import
+            samples = samples.detach().cpu()
+            samples = (samples.float() if samples.is_floating_point() else samples).numpy()
+        elif isinstance(samples, np.ma.MaskedArray):  # what is masked is missing
+            samples = samples.astype(np.float32).filled(np.nan)
         array = np.asarray(samples)
-    except ValueError as error:  # lists of unequal lengths
+    except (ValueError, TypeError, NotImplementedError) as error:
+        # Lists of unequal lengths; tensors that are sparse, quantized or without data.
         raise AudioError(f"not an array of samples: {error}") from error
     if array.ndim not in (1, 2):
         raise AudioError(

@@ -4,6 +4,7 @@ libsndfile reads what it knows to the exact sample, but believes a header's word
 ends, and of several files put together it sees the first. FFmpeg (through PyAV) reads the rest.
 """
 
+import errno
 import io
 import os
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ LARGEST_RIFF = (1 << 32) + 8
 """Bytes of a file whose 32-bit lengths can be true."""
 _FLAC = b"fLaC\x00\x00\x00\x22"  # with the head of its first block, which has always 34 bytes
 _FFMPEG_FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,mp3,aac,flac,wav,aiff,w64,caf,asf,ac3,amr,wv,ape,au"
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,mp3,aac,flac,wav,aiff,w64,caf,asf,ac3,eac3,amr,wv,"
+    "ape,tta,au,avi,flv,mpegts,mpeg"
 )
 """Those that hold audio; playlists, which make FFmpeg open other files, are not among them."""
 _RESYNCHRONIZING = ("mp3", "aac")
@@ -150,6 +152,8 @@ def _by_ffmpeg(file: BinaryIO, known: bool) -> Iterator[Block]:
     except av.FFmpegError as error:
         if known:
             return  # libsndfile knew it, and found nothing in it
+        if error.errno == errno.EINVAL:  # FFmpeg knows it, and it is not among those above
+            raise AudioError("is in no format of audio that is read here") from error
         raise AudioError(f"cannot be read as audio: {error.strerror}") from error
 
 

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import io
 import math
+import operator
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -94,6 +95,10 @@ class AudioCodec(CodecNetwork):
         levels = self.config.levels
         if level is None:
             return round(MIDDLE * (levels - 1))
+        try:
+            level = operator.index(level)
+        except TypeError as error:
+            raise UserError(f"level {level!r}; pass a whole number") from error
         if not 0 <= level < levels:
             what = f"has levels 0 to {levels - 1}" if levels > 1 else "has one rate"
             raise UserError(f"level {level}: this model {what}")
@@ -419,8 +424,10 @@ def as_file(data: Buffer | BinaryIO) -> BinaryIO:
     """Bytes, or what is open for reading them, as a file that can be read anywhere."""
     if isinstance(data, str | PathLike):
         raise UserError(f"{os.fspath(data)!r} is a path; pass the file's bytes, or open it")
-    if isinstance(data, Buffer):
-        return io.BytesIO(data)
+    try:
+        return io.BytesIO(memoryview(data).tobytes())  # type: ignore[arg-type]
+    except TypeError:
+        pass  # no bytes: then it is a file, or nothing that can be read
     if not hasattr(data, "read") or isinstance(data, io.TextIOBase):
         raise UserError(f"{type(data).__name__}; pass bytes, or a file opened with 'rb'")
     return data if data.seekable() else io.BytesIO(data.read())

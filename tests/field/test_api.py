@@ -77,6 +77,9 @@ def test_what_holds_the_same_samples_gives_the_same_bytes(
         (np.zeros((48_000, 2), np.float32), r"\(channels, samples\)"),
         (np.array([0.0, 1e300]), "sample 1 is NaN or infinite"),
         ([], "no samples"),
+        (torch.from_numpy(WAVE).to_sparse(), "not an array"),
+        (torch.empty(8_000, device="meta"), "not an array"),
+        (np.ma.masked_greater(WAVE, 0.3), "is NaN or infinite"),
     ],
 )
 def test_anything_else_is_told_what_to_be(model: AudioCodec, samples, message: str) -> None:
@@ -87,6 +90,12 @@ def test_anything_else_is_told_what_to_be(model: AudioCodec, samples, message: s
 @pytest.mark.parametrize("rate", [16_000.0, np.int64(16_000), np.float32(16_000)])
 def test_rates_that_are_whole(model: AudioCodec, right: bytes, rate) -> None:
     assert model.compress(WAVE, rate) == right
+
+
+@pytest.mark.parametrize("level", ["0", 0.5, [0]])
+def test_levels_that_are_none(model: AudioCodec, level) -> None:
+    with pytest.raises(UserError, match="pass a whole number"):
+        model.compress(WAVE, RATE, level=level)
 
 
 @pytest.mark.parametrize("rate", [16_000.5, "16k", None, float("nan"), float("inf"), 0, -16_000])
@@ -120,7 +129,8 @@ class Socket(io.BytesIO):
 BYTES: dict[str, Callable[[bytes], object]] = {
     "bytearray": bytearray,
     "memoryview": memoryview,
-    "array": lambda data: memoryview(np.frombuffer(data, np.uint8)),
+    "array": lambda data: np.frombuffer(data, np.uint8),
+    "every second byte": lambda data: memoryview(np.repeat(np.frombuffer(data, np.uint8), 2))[::2],
     "file": io.BytesIO,
     "socket": Socket,
 }

@@ -131,7 +131,8 @@ def test_a_flac_of_unknown_length(tmp_path: Path) -> None:
     ("name", "container", "codec"),
     [("a.mp3", "ipod", "aac"), ("a.wav", "ipod", "aac"), ("a.m4b", "ipod", "alac"),
      ("a.opus", "webm", "libopus"), ("a.flac", "adts", "aac"), ("a", "mp3", "mp3"),
-     ("a.m4a", "wav", "pcm_s16le"), ("a.mp3", "ogg", "libopus")],
+     ("a.m4a", "wav", "pcm_s16le"), ("a.mp3", "ogg", "libopus"), ("a.wav", "mpegts", "aac"),
+     ("a.mp4", "avi", "pcm_s16le"), ("a.wav", "eac3", "eac3"), ("a.flac", "tta", "tta")],
 )  # fmt: skip
 def test_the_content_decides(tmp_path: Path, name: str, container: str, codec: str) -> None:
     found = read(tmp_path, muxed(container, codec), name)
@@ -167,6 +168,7 @@ def test_mp3s_with_what_does_not_belong_there(
             b"#EXTM3U\n#EXTINF:10,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n",
             "cannot be read as audio",
         ),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "is in no format of audio that is read here"),
     ],
 )
 def test_one_true_reason(tmp_path: Path, data: bytes, reason: str) -> None:
