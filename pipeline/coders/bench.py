@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from codec import audio
+from codec.errors import UserError
 from codec.files import write_bytes
 from pipeline import layout
 from pipeline.coders import Coder, Timeline
@@ -41,6 +42,10 @@ def code_clips(point: str, coder: Coder, split: Path) -> None:
         write_bytes(path, coder.encode(waveform, rate))
         data = path.read_bytes()
         decoded, decoded_rate = coder.decode(data)
+        if not np.isfinite(decoded).all():
+            raise UserError(
+                f"{point}: of {clip.file} its coder decodes samples that are no numbers"
+            )
         decoded = audio.fit_length(audio.resample(decoded, decoded_rate, rate), waveform.shape[-1])
         audio.write(layout.decoded_file(point, clip.name), decoded, rate)
         rows.append(

@@ -73,6 +73,8 @@ def measure(
     rate. Raises Unscorable with the reason where the metric has no answer.
     """
     pair = [np.asarray(wave, np.float64).mean(axis=0) for wave in (reference, degraded)]
+    if not all(np.isfinite(wave).all() for wave in pair):  # on which some metrics never end
+        raise Unscorable("samples that are no numbers")
     rate = metric.sample_rate or sample_rate
     if own_rate and metric.any_rate:
         rate = sample_rate

@@ -8,11 +8,16 @@ from numpy.typing import NDArray
 
 from pipeline.metrics.metric import Metric, Unscorable
 
+SEGMENT_SECONDS = 0.384
+"""What it correlates at a time (Taal et al., section II): of less there is no score."""
+
 
 def classic(
     *, reference: NDArray[np.float64], degraded: NDArray[np.float64], sample_rate: int
 ) -> float:
     """Intelligibility of (samples,) at 16 kHz in 0 to 1; higher is better."""
+    if len(reference) < SEGMENT_SECONDS * sample_rate:
+        raise Unscorable("too short")
     with warnings.catch_warnings():
         # Where too few frames are left, pystoi warns and returns 1e-5: that is no score.
         warnings.filterwarnings("error", message="Not enough STFT frames")

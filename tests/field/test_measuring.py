@@ -29,6 +29,17 @@ def test_nothing_is_no_signal_of_0_db() -> None:
         measure(installed()["si_sdr"], reference=wave, degraded=0 * wave, sample_rate=RATE)
 
 
+@pytest.mark.parametrize("name", sorted(installed()))
+@pytest.mark.parametrize("samples", [1, 16, 1600])
+def test_samples_that_are_no_numbers_and_clips_of_nearly_none(name: str, samples: int) -> None:
+    wave = (0.3 * np.sin(np.arange(samples) + 0.5)).astype(np.float32)[None]
+    with pytest.raises(Unscorable, match="no numbers"):
+        measure(installed()[name], reference=wave, degraded=wave * np.nan, sample_rate=RATE)
+    if not installed()[name].any_length:
+        with pytest.raises(Unscorable, match="too short"):
+            measure(installed()[name], reference=wave, degraded=wave, sample_rate=RATE)
+
+
 def speech(utterances: int) -> np.ndarray:
     """Syllables and pauses of 0.4 s each."""
     time = np.arange(round(RATE * 0.4)) / RATE

@@ -289,6 +289,18 @@ def test_a_coder_that_shifts_is_reported_and_not_aligned(corpus: Path) -> None:
     assert set(table.details) == {"{}"}
 
 
+class Broken(Late):
+    def decode(self, data):
+        decoded, rate = super().decode(data)
+        decoded[0, 9] = np.nan
+        return decoded, rate
+
+
+def test_a_coder_that_decodes_no_numbers_is_named(corpus: Path) -> None:
+    with pytest.raises(UserError, match="broken: of .* decodes samples that are no numbers"):
+        bench.code_clips("broken", Broken(), corpus)
+
+
 def test_libopus_s_own_choices_are_counted() -> None:
     wave = np.random.default_rng(0).standard_normal((1, 96_000)).astype(np.float32) * 0.1
     found = {}
