@@ -1,4 +1,4 @@
-"""What metrics are worth: ratings read, correlations and pairs counted, tables made."""
+"""What metrics are worth: ratings read, correlations and pairs counted, tables and page made."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,10 @@ from codec import audio
 from codec.errors import UserError
 from pipeline.cli import app
 from pipeline.metrics import scoring, selftest
+from pipeline.report import page
 from pipeline.results import ratings, tables, worth
+from pipeline.results.listening import Rated, Result
+from tests.browser import site
 from tests.conftest import ROOT, recorded, tone
 
 DOCS = ROOT / "docs/metrics.md"
@@ -246,3 +249,26 @@ def test_the_docs_make_the_table_of_the_rated_sentences(
     for row in scoring.score_pair(pair):
         if row["metric"] in kept:  # not of other packages
             assert row["value"] == pytest.approx(kept.loc[name, row["metric"]], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("listened", "words"),
+    [
+        (None, "No listener has judged\nthis codec yet"),
+        (
+            Result([], [Rated("neural-b050", 61.5, None, None, 1, 8)], []),
+            "clips of this run: neural-b050: rated 61.5, 8 ratings of 1 listeners.",
+        ),
+    ],
+)
+def test_the_page_shows_what_the_metrics_are_worth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listened: Result | None, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(page.plotly.offline, "get_plotlyjs", lambda: "")
+    html = site.build(tmp_path, count=3, listened=listened).read_text()
+    assert words in html
+    for one in worth.read().rated.metrics:
+        assert "".join(f"<td>{cell}</td>" for cell in worth.cells(one)[1:]) in html
+    for figure in worth.read().published:
+        assert f'<td class="text">{figure.figure}</td>' in html
