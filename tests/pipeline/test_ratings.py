@@ -197,6 +197,18 @@ def test_the_command_scores_and_writes_its_tables(folder: Path, here: list[str])
     assert metrics.codecs_alike["si_sdr"] == metrics.one_codec_alike["si_sdr"] == 1
 
 
+def test_a_system_that_is_late_is_named() -> None:
+    table = pd.DataFrame({
+        "stimulus": ["1", "2", "3", "4", "5"],
+        "system": ["late"] * 3 + ["in step"] * 2,
+        "metric": "si_sdr",
+        "value": 1.0,
+        "delay_ms": [8.0, 10.0, np.nan, 0.0, 0.5],
+    })  # fmt: skip
+    (said,) = (note for note in ratings.notes(table) if "ms" in note)
+    assert said.startswith("late is +9.0 ms late (median of 2 of its 3 stimuli")
+
+
 def test_what_cannot_be_is_one_line(folder: Path) -> None:
     for words, said in (
         (["none"], "none: no such folder"),
