@@ -1,4 +1,4 @@
-"""The commands that look at results: variants, check, score, compare, listening, release."""
+"""The commands about results: variants, check, score, metrics, compare, listening, release."""
 
 import sys
 from collections.abc import Callable
@@ -81,6 +81,47 @@ def score(
         typer.echo(f"note: {note}")
 
 
+def metrics(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where stimuli and their references are.")
+    ],
+    ratings: Annotated[
+        Path | None,
+        typer.Option("--ratings", metavar="CSV", help="What listeners gave; FOLDER/ratings.csv."),
+    ] = None,
+    apart: Annotated[
+        float,
+        typer.Option(
+            "--apart", metavar="POINTS", help="Listeners order what they rate so far apart."
+        ),
+    ] = 10.0,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="Where the tables go.")
+    ] = Path("reports/metrics"),
+) -> None:
+    """Measure what the metrics are worth: their scores of rated stimuli, against the ratings."""
+    import pandas as pd
+
+    from codec.files import write_text
+    from pipeline import params
+    from pipeline.results import ratings as rated
+    from pipeline.results import tables, worth
+
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    if not apart > 0:
+        raise UserError(f"--apart {apart:g}: points, more than 0")
+    settings = params.load().score
+    stimuli = rated.read(ratings or folder / rated.FILE_NAME, folder)
+    scores = rated.score(stimuli, folder, settings)
+    found = rated.worth(scores, apart)
+    text = "\n".join([worth.markdown(found), *(f"- {note}" for note in rated.notes(scores)), ""])
+    tables.write(out / "scores.csv", scores, "%.6f")
+    tables.write(out / "metrics.csv", pd.DataFrame([dict(row) for row in found]), "%.4f")
+    write_text(out / "metrics.md", text)
+    typer.echo(f"{text}\nScores and tables are in {out.resolve()}")
+
+
 def compare(
     before: Annotated[
         str, typer.Argument(metavar="A", help="A git revision, or a folder with results.")
@@ -132,4 +173,6 @@ def release(
     typer.echo(f"{released(model, name)}; commit it with its model")
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (variants, check, score, compare, listening, release)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    variants, check, score, metrics, compare, listening, release,
+)  # fmt: skip

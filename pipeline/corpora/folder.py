@@ -1,9 +1,7 @@
 """Any folder, or any manifest.csv, of audio files."""
 
 import contextlib
-import csv
 import hashlib
-import io
 import logging
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +17,7 @@ from codec.errors import AudioError, UserError, reason
 from codec.files import below, is_stream
 from codec.names import output_names, printable
 from codec.process import Died, each
-from pipeline.corpora import Made, Settings
+from pipeline.corpora import Made, Settings, spreadsheet
 from pipeline.corpora.manifest import FILE_NAME, KINDS, Clip
 from pipeline.stage import cores, progress
 
@@ -126,7 +124,7 @@ def entries(path: Path) -> list[Entry]:
 
 
 def _from_manifest(manifest: Path) -> list[Entry]:
-    rows = _rows(manifest)
+    rows = [row for _, row in spreadsheet.rows(manifest, ["file"])]
     source_column = next((name for name in SOURCE_COLUMNS if name in rows[0]), "file")
     origin_column = next((name for name in ORIGIN_COLUMNS if name in rows[0]), "")
     found: dict[str, Entry] = {}
@@ -149,45 +147,6 @@ def _from_manifest(manifest: Path) -> list[Entry]:
             origin=row.get(origin_column) or path.as_posix(),
         )
     return list(found.values())
-
-
-def _rows(manifest: Path) -> list[dict[str, str]]:
-    """The rows of a table as spreadsheets write it, by the names of its columns in lower case.
-
-    Commas, semicolons or tabs; with a byte order mark or none; spaces around names and values and
-    empty fields at the end of a row mean nothing.
-    """
-    try:
-        text = manifest.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{manifest}: is not UTF-8, in which a manifest is to be saved") from error
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    try:
-        lines = [(table.line_num, [field.strip() for field in row]) for row in table]
-    except csv.Error as error:
-        raise UserError(f"{manifest}: line {table.line_num}: {error}") from error
-    columns = [name.lower() for name in lines[0][1]] if lines else []
-    if "file" not in columns:
-        raise UserError(f"{manifest}: has no column `file`; its columns: {', '.join(columns)}")
-    for name in filter(None, columns):
-        if columns.count(name) > 1:
-            raise UserError(f"{manifest}: has two columns `{name}`")
-    rows = []
-    for number, fields in lines[1:]:
-        if not any(fields):
-            continue
-        if any(fields[len(columns) :]):
-            raise UserError(
-                f"{manifest}: line {number} has {len(fields)} fields, for {len(columns)} columns; "
-                "a field with a separator in it needs quotes"
-            )
-        fields += [""] * (len(columns) - len(fields))
-        row = dict(zip(columns, fields, strict=False))
-        if not row["file"]:
-            raise UserError(f"{manifest}: line {number}: column `file` is empty")
-        rows.append(row)
-    return rows
 
 
 def _from_folder(folder: Path) -> list[Entry]:

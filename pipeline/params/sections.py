@@ -233,6 +233,7 @@ class Report(Section):
     """What the page holds beside its curves."""
 
     pairs: Annotated[int, Field(ge=0)]
+    listening: list[str]
 
 
 class Check(Section):

@@ -17,6 +17,7 @@ from codec.files import write_text
 from pipeline.corpora.manifest import Clip
 from pipeline.metrics import installed
 from pipeline.report import figures, player, provenance, sketch, tables
+from pipeline.results import listening, worth
 from pipeline.results.headline import METRIC
 from pipeline.results.summary import BdRate, PairedTest, Summary
 
@@ -52,6 +53,8 @@ class Contents:
     speed: pd.DataFrame
     claims: list[dict[str, str]]
     params_text: str
+    listened: listening.Result | None = None
+    """What listeners said of these clips; None where nobody did."""
 
 
 def write(folder: Path, run: Contents) -> None:
@@ -77,6 +80,7 @@ def write(folder: Path, run: Contents) -> None:
         "run": {"test": run.summary.test.fingerprint, "revision": about["revision"]},
         "pairs": [vars(pair) for pair in run.pairs],
     }
+    known = worth.read()
     titles = {name: metric.title for name, metric in installed().items()}
     template = environment()
     html = template.get_template("page.html.j2").render(
@@ -99,6 +103,9 @@ def write(folder: Path, run: Contents) -> None:
         ablations=tables.ablations_table(run.summary),
         late=late(run.summary),
         speed=run.speed.to_dict("records"),
+        worth=tables.worth_table(known.rated.metrics),
+        known=known,
+        heard=listening.table(run.listened).splitlines() if run.listened else [],
         claims=run.claims,
         params_text=run.params_text,
     )

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.metrics import installed
+from pipeline.results import worth
 from pipeline.results.headline import METRIC
 from pipeline.results.summary import BdRate, Summary
 
@@ -100,6 +101,20 @@ def codes_table(codes: pd.DataFrame) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def worth_table(found: list[worth.Worth]) -> dict[str, Any]:
+    """Columns, and a row per installed metric: its cells, and what else is known of it."""
+    by_name = {one.metric: worth.cells(one) for one in found}
+    rows = [
+        {
+            "title": metric.title,
+            "cells": by_name[name][1:] if name in by_name else ["–"] * (len(worth.COLUMNS) - 1),
+            "judged": metric.judged,
+        }
+        for name, metric in installed().items()
+    ]
+    return {"columns": worth.COLUMNS[1:], "rows": rows}
 
 
 def cards(bd_rates: list[BdRate], kinds: list[str]) -> list[dict[str, Any]]:

@@ -140,6 +140,21 @@ def read(paths: list[Path]) -> list[Abx | Mushra]:
     return [session for _, session in found.values()]
 
 
+def of_run(paths: list[Path], test: str) -> Result | None:
+    """What listeners said of the clips whose fingerprint is ``test``; None where nobody did.
+
+    Raises UserError where a file is of other clips.
+    """
+    sessions = read(paths) if paths else []
+    if sessions and sessions[0].run.test != test:
+        raise UserError(
+            f"{paths[0]}: its listener heard other clips than this run's; take it out of "
+            "report.listening"
+        )
+    result = evaluate(sessions)
+    return result if result.heard or result.rated else None
+
+
 def _session(path: Path) -> Abx | Mushra:
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))

@@ -17,8 +17,9 @@ from codec.errors import UserError
 from codec.files import write_text
 
 TEXT = frozenset({
-    "about", "chosen", "clip", "coder", "details", "file", "kind", "language", "licence", "metric",
-    "model", "origin", "point", "provenance", "reason", "series", "source", "split", "timeline",
+    "about", "chosen", "clip", "codec", "coder", "details", "file", "kind", "language", "licence",
+    "metric", "model", "origin", "point", "provenance", "reason", "reference", "series", "source",
+    "split", "stimulus", "system", "timeline",
 })  # fmt: skip
 """Columns of names and sentences; all others hold numbers."""
 

@@ -3,6 +3,8 @@
 The page, its listening test and their assets open from a disk, a mail or a server.
 """
 
+from pathlib import Path
+
 import pandas as pd
 
 from pipeline import layout, params
@@ -11,7 +13,7 @@ from pipeline.layout import CURVE, PAGE, REPORTS, SPEED, SUMMARY, TEST
 from pipeline.params import BASE
 from pipeline.params.points import own
 from pipeline.report import page, player
-from pipeline.results import tables
+from pipeline.results import listening, tables
 from pipeline.results.claims import claims
 from pipeline.results.summary import read
 from pipeline.stage import enter, log
@@ -52,6 +54,9 @@ def main() -> None:
             models=inside,
             speed=tables.read(SPEED),
             claims=claims(summary, inside["codes"], sweep),
+            listened=listening.of_run(
+                [Path(file) for file in settings.report.listening], summary.test.fingerprint
+            ),
             params_text=params.FILE.read_text(encoding="utf-8"),
         ),
     )  # fmt: skip

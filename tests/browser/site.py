@@ -13,6 +13,7 @@ from pipeline.params import Statistics
 from pipeline.report import page, player
 from pipeline.results.comparisons import Bench
 from pipeline.results.headline import headline
+from pipeline.results.listening import Result
 from pipeline.results.summary import Summary
 
 STATISTICS = Statistics(resamples=200, confidence=0.95, min_overlap=0.5)
@@ -31,7 +32,9 @@ def signal(number: int, seconds: float) -> np.ndarray:
     return wave.astype(np.float32)[None]
 
 
-def build(folder: Path, count: int = 9, seconds: float = 1.5) -> Path:
+def build(
+    folder: Path, count: int = 9, seconds: float = 1.5, listened: Result | None = None
+) -> Path:
     """Write the pages of ``count`` clips under ``folder``/reports; its index.html."""
     split = folder / "data"
     clips = []
@@ -80,6 +83,7 @@ def build(folder: Path, count: int = 9, seconds: float = 1.5) -> Path:
                            columns=["point", "series", "encode_x", "decode_x", "peak_mb"]),
         claims=[{"claim": "It codes.", "measured": "yes", "verdict": "holds"}],
         params_text="seed: 0\n",
+        listened=listened,
     )  # fmt: skip
     page.write(folder / "reports", run)
     return folder / "reports" / "index.html"

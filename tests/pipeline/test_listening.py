@@ -132,6 +132,16 @@ def test_other_runs_and_sessions_given_twice_are_refused(tmp_path: Path) -> None
         listening.read([tmp_path / "none.json"])
 
 
+def test_a_run_has_the_results_of_its_own_clips_alone(tmp_path: Path) -> None:
+    (path,) = save(tmp_path, session("abx", "a", abx("general-24k-6", 5, 5)))
+    assert listening.of_run([path], "abc").heard[0].unheard == 1
+    assert listening.of_run([], "abc") is None
+    with pytest.raises(UserError, match=r"0\.json: its listener heard other clips than this run's"):
+        listening.of_run([path], "another")
+    (few,) = save(tmp_path, session("abx", "a", abx("general-24k-6", 3, 1)))
+    assert listening.of_run([few], "abc") is None  # too few answers to count
+
+
 def test_the_command_prints_the_shares(tmp_path: Path) -> None:
     (path,) = save(tmp_path, session("abx", "a", abx("opus-6", 5, 5)))
     found = CliRunner().invoke(app, ["listening", str(path)])
