@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from codec.errors import UserError
 
 GROUP = "rdcodec.coders"
-OWN = frozenset({"aac", "codec2", "dac", "encodec", "lc3", "mp3", "opus", "rdcodec"})
+OWN = frozenset({"aac", "amr-wb", "codec2", "dac", "encodec", "lc3", "mp3", "opus", "rdcodec"})
 """Coders that come with rdcodec itself, as pyproject.toml names them."""
 
 Timeline = tuple[NDArray[np.float64], NDArray[np.float64]]

@@ -5,6 +5,7 @@ import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from codec import audio, checkpoint
 from codec.errors import UserError
 from pipeline import coders, layout
 from pipeline.coders import Coder, bench, build, ogg
+from pipeline.coders.frames import _unpacked as frames_of
 from pipeline.coders.opus import OpusCoder, enhances, library_path
 from pipeline.corpora import manifest
 from pipeline.metrics.delay import delay_ms
@@ -261,6 +263,54 @@ def test_codec_2_says_when_speech_begins(mode: int) -> None:
         build("codec2", {"bits_per_second": 9})
 
 
+@pytest.fixture
+def amr_wb() -> None:
+    try:
+        build("amr-wb", {"kbps": 6.6})
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("kbps", [6.6, 12.65, 23.85])
+def test_amr_wb_keeps_time_and_its_rate(kbps: float, channels: int, amr_wb: None) -> None:
+    wave = tone(2.0, 48_000, pitch=300, channels=channels)  # far from its high-pass filters
+    wave *= np.repeat(np.random.default_rng(0).random(40), 2_400).astype(np.float32)
+    coder = build("amr-wb", {"kbps": kbps})
+    data = coder.encode(wave, 48_000)
+    frames = coder.timeline(data)[0]
+    assert coder.payload_bytes(data) == channels * -(-len(frames) * round(20 * kbps) // 8)
+    decoded, rate = coder.decode(data)
+    assert (rate, decoded.shape) == (16_000, (channels, 32_000))
+    back = audio.resample(decoded, rate, 48_000)
+    late = delay_ms(reference=wave, degraded=back, sample_rate=48_000)
+    assert late == pytest.approx(0, abs=0.1)
+    assert np.corrcoef(wave[0], back[0])[0, 1] > 0.85
+    assert str(coder.about()["coder"]).startswith("libvo-amrwbenc.so.0.")
+
+
+def test_amr_wb_files_are_the_frames_that_other_decoders_read(amr_wb: None) -> None:
+    """With what RFC 4867 adds they are an .awb file, and FFmpeg's demuxer finds the mode."""
+    wave = tone(1.0, 16_000, pitch=120)
+    coder = build("amr-wb", {"kbps": 8.85})
+    data = coder.encode(wave, 16_000)
+    count = len(coder.timeline(data)[0])
+    frames = frames_of(data[5:], count, 177)
+    file = b"#!AMR-WB\n" + b"".join(b"\x0c" + frame for frame in frames)
+    with av.open(io.BytesIO(file)) as container:
+        assert container.streams.audio[0].codec_context.name == "amrwb"
+        heard = np.concatenate([one.to_ndarray()[0] for one in container.decode(audio=0)])
+    np.testing.assert_array_equal(heard[94 : 94 + 16_000], coder.decode(data)[0][0])
+
+
+def test_amr_wb_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"amr-wb: 7 kbps is none of 6.6, 8.85, 12.65"):
+        build("amr-wb", {"kbps": 7})
+    monkeypatch.setattr("pipeline.coders.frames._AMR_WB_LIBRARY", "libnowhere.so.0")
+    with pytest.raises(UserError, match=r"no libnowhere.so.0; apt-get install libvo-amrwbenc0"):
+        build("amr-wb", {"kbps": 6.6})
+
+
 class Late(Coder):
     """A coder that forgets its delay of 5 ms."""
 
@@ -311,14 +361,14 @@ def test_a_stale_installation_is_told_from_a_wrong_name(monkeypatch: pytest.Monk
     assert "install" not in str(wrong.value).replace("installed are", "")
     kept = [point for point in entry_points(group=coders.GROUP) if point.name != "aac"]
     monkeypatch.setattr(coders, "entry_points", lambda group: kept)
-    with pytest.raises(UserError, match=r"'aac'; installed are codec2, .*aac .*\(make install\)"):
+    with pytest.raises(UserError, match=r"'aac'; installed are amr-wb, .*aac .*\(make install\)"):
         build("aac", {})
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("vorbis", {}, r"there is no coder 'vorbis'; installed are aac, codec2, dac, encodec"),
+        ("vorbis", {}, r"there is no coder 'vorbis'; installed are aac, amr-wb, codec2, dac"),
         ("mp3", {"bitrate": 3}, r"mp3 with options \{'bitrate': 3\}: .*bitrate"),
         ("opus", {"kbps": 12, "frame_ms": 33}, r"opus: frame_ms: "),
         ("opus", {"kbps": 5}, r"opus: kbps: 5 is no whole number from 6 to 510"),
