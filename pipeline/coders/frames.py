@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from codec import audio
 from codec.errors import UserError
-from pipeline.coders import Coder, Timeline
+from pipeline.coders import Coder, Timeline, Unavailable
 
 _HEADER = struct.Struct("<BI")
 _DELAYS = {700: 260, 1200: 172, 1300: 172, 1400: 172, 1600: 172, 2400: 164, 3200: 164}
 """Samples by Codec 2's bit/s: the median lag of the levels of six voices; it keeps no waveform."""
 _AMR_WB_MODES = (6.6, 8.85, 12.65, 14.25, 15.85, 18.25, 19.85, 23.05, 23.85)
 """kbps, in the order of AMR-WB's modes; a frame of 20 ms has as many bits as that makes."""
-_AMR_WB_LIBRARY = "libvo-amrwbenc.so.0"
+_AMR_WB_LIBRARY, _AMR_WB_APT = "libvo-amrwbenc.so.0", "libvo-amrwbenc0"
 
 
 class FrameCoder(Coder):
@@ -178,9 +178,10 @@ class AmrWbCoder(FrameCoder):
         try:
             self.library = ctypes.CDLL(_AMR_WB_LIBRARY)
         except OSError as error:
-            raise UserError(
+            raise Unavailable(
                 f"coders: amr-wb: this system has no {_AMR_WB_LIBRARY}; "
-                "apt-get install libvo-amrwbenc0"
+                f"apt-get install {_AMR_WB_APT}",
+                _AMR_WB_APT,
             ) from error
         self.library.E_IF_init.restype = ctypes.c_void_p
 

@@ -1,6 +1,7 @@
 import ctypes.util
 import io
 import json
+import sys
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -14,7 +15,7 @@ import soundfile
 from codec import audio, checkpoint
 from codec.errors import UserError
 from pipeline import coders, layout
-from pipeline.coders import Coder, bench, build, ogg
+from pipeline.coders import Coder, Unavailable, bench, build, ogg
 from pipeline.coders.frames import _unpacked as frames_of
 from pipeline.coders.opus import OpusCoder, enhances, library_path
 from pipeline.corpora import manifest
@@ -123,7 +124,7 @@ def test_opus_s_bandwidth_is_held(bandwidth: str, khz: int) -> None:
 def test_a_libopus_without_speech_enhancement_is_found_out() -> None:
     """PyAV's takes a decoder's complexity, answers that all is well, and does nothing with it."""
     assert not enhances("av")
-    with pytest.raises(UserError, match=r"libopus 1.6.1 of .* has no models of speech enhancement"):
+    with pytest.raises(Unavailable, match=r"libopus 1.6.1 of .* has no models of speech enhance"):
         OpusCoder(8, decoder_complexity=6)
 
 
@@ -151,7 +152,7 @@ def test_two_libraries_may_be_used_in_one_process() -> None:
 
 def test_where_libopus_is_missing_the_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
-    with pytest.raises(UserError, match=r"opus: library: this system has no libopus"):
+    with pytest.raises(Unavailable, match=r"opus: library: this system has no libopus"):
         library_path("system")
     with pytest.raises(UserError, match="no such file"):
         library_path("/nowhere/libopus.so")
@@ -307,8 +308,26 @@ def test_amr_wb_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"amr-wb: 7 kbps is none of 6.6, 8.85, 12.65"):
         build("amr-wb", {"kbps": 7})
     monkeypatch.setattr("pipeline.coders.frames._AMR_WB_LIBRARY", "libnowhere.so.0")
-    with pytest.raises(UserError, match=r"no libnowhere.so.0; apt-get install libvo-amrwbenc0"):
+    with pytest.raises(Unavailable, match=r"no libnowhere.so.0; apt-get install") as missing:
         build("amr-wb", {"kbps": 6.6})
+    assert missing.value.apt == "libvo-amrwbenc0"
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "options", "extra"),
+    [
+        ("lc3", "lc3", {"kbps": 16}, "anchors"),
+        ("codec2", "pycodec2", {"bits_per_second": 1300}, "anchors"),
+        ("dac", "transformers", {"codebooks": 2, "weights": "any"}, "peers"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_its_extra(
+    name, module, options, extra, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(Unavailable, match=rf"coders: {name}: .*'rdcodec\[{extra}\]'") as missing:
+        build(name, options)
+    assert not missing.value.apt
 
 
 class Late(Coder):
