@@ -70,8 +70,8 @@ DISTILL_MOS = Metric(
     copy=None,
     self_test=(1.17788, 1.18298),
     self_test_tolerance=0.001,
-    judged="Pearson 0.24 with listeners over 112 rated stimuli, 0.68 over their 7 systems; made for "
-    "recorded voices, it prefers a synthetic one with some noise to one without",
+    judged="Pearson 0.24 with listeners over 112 rated stimuli, 0.68 over their 7 systems; made "
+    "for recorded voices: it prefers a synthetic one with some noise to one without",
     package="distillmos",
     mode="weights v7, no reference",
     extra="judges",
