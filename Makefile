@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test check gate format bench dashboard clean
+.PHONY: help install reproduce test check anchors gate format bench dashboard clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,10 @@ check: install  ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+anchors:  ## which anchors are installed, and what to install for the others; installs nothing
+	@test -x $(BIN)/rdcodec || { echo "make install comes first"; exit 2; }
+	@$(BIN)/rdcodec anchors
 
 gate: install  ## a small real run in a copy, compared with reports/baseline-ci.json
 	.ci/gate

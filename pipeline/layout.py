@@ -15,6 +15,8 @@ CHECKPOINTS = Path("checkpoints")
 """Where a training keeps what it needs to go on; gone when it is done."""
 
 CODED, DECODED, SCORES = Path("coded"), Path("decoded"), Path("scores")
+SKIP_NOTE = "SKIPPED"
+"""In a point's folder under the first two, in place of its files: why it was not coded here."""
 
 REPORTS = Path("reports")
 CURVE, SUMMARY, SPEED = REPORTS / "rd.csv", REPORTS / "summary.json", REPORTS / "speed.csv"
@@ -54,6 +56,11 @@ def coded_file(point: str, clip: str, suffix: str) -> Path:
 def decoded_file(point: str, clip: str) -> Path:
     """What became of a clip at a point."""
     return DECODED / point / f"{clip}.flac"
+
+
+def skip_note(folder: Path, point: str) -> Path:
+    """The note in a point's folder under CODED or DECODED, which is there where it was skipped."""
+    return folder / point / SKIP_NOTE
 
 
 def scores_table(point: str) -> Path:

@@ -1,4 +1,4 @@
-"""The commands about results: variants, check, score, metrics, compare, listening, release."""
+"""The commands that look at what there is: variants, anchors, check, score, metrics and others."""
 
 import sys
 from collections.abc import Callable
@@ -16,6 +16,33 @@ def variants() -> None:
 
     for name, about in params.variants().items():
         typer.echo(f"{name:16} {about}")
+
+
+def anchors() -> None:
+    """Say which coders of the variant anchors are installed, and what installs the others."""
+    from pipeline import params
+    from pipeline.coders import Unavailable, build
+    from pipeline.params.points import Point
+
+    # The first point of each series stands for it: the others differ in their rates alone.
+    found: dict[str, Point] = {}
+    for entry in params.read_variant("anchors")["points"].values():
+        point = Point.model_validate(entry)
+        found.setdefault(point.series, point)
+    apt, pip = set(), False
+    for series, point in found.items():
+        try:
+            version = build(point.coder, point.all_options).about()["coder"]
+        except Unavailable as missing:
+            typer.echo(f"{series:16} missing    {missing}")
+            apt |= {missing.apt} if missing.apt else set()
+            pip |= not missing.apt
+        else:
+            typer.echo(f"{series:16} installed  {version}")
+    if apt:
+        typer.echo(f"apt-get install {' '.join(sorted(apt))}")
+    if pip:
+        typer.echo("pip install 'rdcodec[anchors]'")
 
 
 def check(
@@ -174,5 +201,5 @@ def release(
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    variants, check, score, metrics, compare, listening, release,
+    variants, anchors, check, score, metrics, compare, listening, release,
 )  # fmt: skip

@@ -93,9 +93,9 @@ def serve(
 
 
 def _say_plan(names: list[str], force: bool) -> None:
-    from pipeline.running import graph
+    from pipeline.running import graph, skipped
 
-    whole = graph.stages()
+    whole = skipped.reconsidered(graph.stages())
     chosen = graph.selected(whole, names)
     why = graph.plan(chosen, graph.named(whole, names) if force else ())
     width = max(map(len, why), default=0)
@@ -113,7 +113,10 @@ def _say_result() -> None:
     from pipeline.results.curve import table
 
     typer.echo(f"\n{table(tables.read(CURVE)).to_string(index=False)}\n")
-    typer.echo(" ".join(summary.read(SUMMARY).headline))
+    found = summary.read(SUMMARY)
+    for point, reason in found.skipped.items():
+        typer.echo(f"{point} was skipped: {reason}")
+    typer.echo(" ".join(found.headline))
     typer.echo(f"\nThe report is {PAGE.resolve()}")
 
 

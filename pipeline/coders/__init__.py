@@ -13,8 +13,21 @@ from numpy.typing import NDArray
 from codec.errors import UserError
 
 GROUP = "rdcodec.coders"
-OWN = frozenset({"aac", "codec2", "dac", "encodec", "lc3", "mp3", "opus", "rdcodec"})
+OWN = frozenset({"aac", "amr-wb", "codec2", "dac", "encodec", "lc3", "mp3", "opus", "rdcodec"})
 """Coders that come with rdcodec itself, as pyproject.toml names them."""
+
+
+class Unavailable(UserError):
+    """What a coder needs is not on this machine: its points are skipped, and all else runs.
+
+    The message says what is missing and what installs it; ``apt`` is Debian's package, where it is
+    one.
+    """
+
+    def __init__(self, message: str, apt: str = "") -> None:
+        super().__init__(message)
+        self.apt = apt
+
 
 Timeline = tuple[NDArray[np.float64], NDArray[np.float64]]
 """When each frame or packet begins, in s of audio, and its bits."""
@@ -73,7 +86,10 @@ def exists(name: str) -> bool:
 
 
 def build(name: str, options: dict[str, object]) -> Coder:
-    """The coder of that name with these options; UserError where there is none such."""
+    """The coder of that name with these options.
+
+    Raises UserError where there is none such, Unavailable where this machine lacks what it needs.
+    """
     found = [point for point in entry_points(group=GROUP) if point.name == name]
     if not found:
         raise UserError(f"coders: {missing(name)}")
@@ -82,7 +98,8 @@ def build(name: str, options: dict[str, object]) -> Coder:
     except TypeError as error:
         raise UserError(f"coders: {name} with options {options}: {error}") from error
     except ImportError as error:
-        raise UserError(f"coders: {name}: {error}; pip install 'rdcodec[peers,anchors]'") from error
+        extra = "peers" if name in ("dac", "encodec") else "anchors"
+        raise Unavailable(f"coders: {name}: {error}; pip install 'rdcodec[{extra}]'") from error
     return coder
 
 

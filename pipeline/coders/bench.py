@@ -9,7 +9,7 @@ import pandas as pd
 
 from codec import audio
 from codec.errors import UserError
-from codec.files import write_bytes
+from codec.files import write_bytes, write_text
 from pipeline import layout
 from pipeline.coders import Coder, Timeline
 from pipeline.corpora import manifest
@@ -31,9 +31,7 @@ def code_clips(point: str, coder: Coder, split: Path) -> None:
     coder cannot tell), details and about (JSON).
     """
     clips = manifest.read(split)
-    for folder in (layout.CODED / point, layout.DECODED / point):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    _emptied(point)
     about = json.dumps(coder.about(), sort_keys=True)
     rows = []
     for clip in progress(clips, len(clips), point):
@@ -65,6 +63,21 @@ def code_clips(point: str, coder: Coder, split: Path) -> None:
             }
         )
     tables.write(layout.files_table(point), pd.DataFrame(rows), "%.6f")
+
+
+def skip(point: str, reason: str) -> None:
+    """Leave a note of why a point was not coded in place of its files, and a table without rows."""
+    _emptied(point)
+    for folder in (layout.CODED, layout.DECODED):
+        write_text(layout.skip_note(folder, point), reason + "\n")
+    tables.write(layout.files_table(point), pd.DataFrame(columns=["clip"]))
+
+
+def _emptied(point: str) -> None:
+    """The point's folders without what an earlier run left there."""
+    for folder in (layout.CODED / point, layout.DECODED / point):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
 
 
 def binned(timeline: Timeline | None, seconds: float) -> str:

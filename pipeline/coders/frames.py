@@ -1,22 +1,31 @@
-"""LC3 and Codec 2 as anchors: frames of fixed size, one channel after the other.
+"""LC3, Codec 2 and AMR-WB as anchors: frames of fixed size, one channel after the other.
 
-Both come as wheels with their libraries in them: ``pip install 'rdcodec[anchors]'``.
+LC3 and Codec 2 come as wheels with their libraries in them (``pip install 'rdcodec[anchors]'``),
+AMR-WB's encoder as a library of the system's (Debian's libvo-amrwbenc0).
 """
 
+import ctypes
 import struct
 from abc import abstractmethod
 from importlib.metadata import version
+from pathlib import Path
+from typing import cast
 
+import av
 import numpy as np
+from av.audio.codeccontext import AudioCodecContext
 from numpy.typing import NDArray
 
 from codec import audio
 from codec.errors import UserError
-from pipeline.coders import Coder, Timeline
+from pipeline.coders import Coder, Timeline, Unavailable
 
 _HEADER = struct.Struct("<BI")
 _DELAYS = {700: 260, 1200: 172, 1300: 172, 1400: 172, 1600: 172, 2400: 164, 3200: 164}
 """Samples by Codec 2's bit/s: the median lag of the levels of six voices; it keeps no waveform."""
+_AMR_WB_MODES = (6.6, 8.85, 12.65, 14.25, 15.85, 18.25, 19.85, 23.05, 23.85)
+"""kbps, in the order of AMR-WB's modes; a frame of 20 ms has as many bits as that makes."""
+_AMR_WB_LIBRARY, _AMR_WB_APT = "libvo-amrwbenc.so.0", "libvo-amrwbenc0"
 
 
 class FrameCoder(Coder):
@@ -131,16 +140,11 @@ class Codec2Coder(FrameCoder):
 
     def encode_channel(self, frames: NDArray[np.float32], channels: int) -> bytes:
         coder = self.pycodec2.Codec2(self.bits_per_second)
-        coded = b"".join(coder.encode(audio.to_int16(frame)) for frame in frames)
-        # Bits that fill up each frame's last byte are none of Codec 2's.
-        padded = np.unpackbits(np.frombuffer(coded, np.uint8)).reshape(len(frames), -1)
-        return np.packbits(padded[:, : self.frame_bits]).tobytes()
+        return _packed([coder.encode(audio.to_int16(frame)) for frame in frames], self.frame_bits)
 
     def decode_channel(self, data: bytes, count: int) -> NDArray[np.float32]:
         coder = self.pycodec2.Codec2(self.bits_per_second)
-        bits = np.unpackbits(np.frombuffer(data, np.uint8))[: count * self.frame_bits]
-        frames = np.packbits(bits.reshape(count, self.frame_bits), axis=1)
-        parts = [coder.decode(frame.tobytes()) for frame in frames]
+        parts = [coder.decode(frame) for frame in _unpacked(data, count, self.frame_bits)]
         decoded: NDArray[np.float32] = np.concatenate(parts).astype(np.float32) / np.float32(32768)
         return decoded
 
@@ -149,3 +153,82 @@ class Codec2Coder(FrameCoder):
             "coder": f"Codec 2 of pycodec2 {version('pycodec2')}",
             "nominal_kbps": self.bits_per_second / 1000,
         }
+
+
+class AmrWbCoder(FrameCoder):
+    """AMR-WB (ITU-T G.722.2), for speech at 16 kHz, each channel at ``kbps`` on its own.
+
+    VisualOn's encoder without discontinuous transmission, FFmpeg's decoder. The RFC 4867 bytes that
+    both speak have a byte before each frame, which says the mode; it is the same for all here, and
+    not in the file.
+    """
+
+    suffix = ".amrwb"
+    rate = 16_000
+    frame_samples = 320
+    delay = 94
+    """5 ms that the encoder looks ahead, and the filters' part: the median lag of six voices."""
+
+    def __init__(self, kbps: float) -> None:
+        if kbps not in _AMR_WB_MODES:
+            listed = ", ".join(map(str, _AMR_WB_MODES))
+            raise UserError(f"coders: amr-wb: {kbps} kbps is none of {listed}")
+        self.kbps, self.mode = kbps, _AMR_WB_MODES.index(kbps)
+        self.frame_bits = round(20 * kbps)
+        try:
+            self.library = ctypes.CDLL(_AMR_WB_LIBRARY)
+        except OSError as error:
+            raise Unavailable(
+                f"coders: amr-wb: this system has no {_AMR_WB_LIBRARY}; "
+                f"apt-get install {_AMR_WB_APT}",
+                _AMR_WB_APT,
+            ) from error
+        self.library.E_IF_init.restype = ctypes.c_void_p
+
+    def encode_channel(self, frames: NDArray[np.float32], channels: int) -> bytes:
+        state = ctypes.c_void_p(self.library.E_IF_init())
+        coded = ctypes.create_string_buffer(64)
+        parts = []
+        for frame in frames:
+            samples = audio.to_int16(frame).ctypes.data_as(ctypes.c_void_p)
+            size = self.library.E_IF_encode(state, self.mode, samples, coded, 0)
+            parts.append(coded.raw[1:size])
+        self.library.E_IF_exit(state)
+        return _packed(parts, self.frame_bits)
+
+    def decode_channel(self, data: bytes, count: int) -> NDArray[np.float32]:
+        decoder = cast(AudioCodecContext, av.CodecContext.create("amrwb", "r"))
+        decoder.sample_rate, decoder.layout = self.rate, "mono"
+        first = bytes([self.mode << 3 | 4])  # and a flag that the frame is whole
+        parts = [
+            decoded.to_ndarray()[0]
+            for frame in _unpacked(data, count, self.frame_bits)
+            for decoded in decoder.decode(av.Packet(first + frame))
+        ]
+        return np.concatenate(parts)
+
+    def about(self) -> dict[str, object]:
+        decoder = ".".join(map(str, av.library_versions["libavcodec"]))
+        return {
+            "coder": f"{_loaded_file(_AMR_WB_LIBRARY)}, decoded by libavcodec {decoder}",
+            "nominal_kbps": self.kbps,
+        }
+
+
+def _packed(frames: list[bytes], bits: int) -> bytes:
+    """Frames of so many bits, without the empty ones that fill up the last byte of each."""
+    padded = np.unpackbits(np.frombuffer(b"".join(frames), np.uint8)).reshape(len(frames), -1)
+    return np.packbits(padded[:, :bits]).tobytes()
+
+
+def _unpacked(data: bytes, count: int, bits: int) -> list[bytes]:
+    """What ``_packed`` was given."""
+    whole = np.unpackbits(np.frombuffer(data, np.uint8))[: count * bits]
+    return [frame.tobytes() for frame in np.packbits(whole.reshape(count, bits), axis=1)]
+
+
+def _loaded_file(library: str) -> str:
+    """The name of the file behind a loaded library, which has its version; Linux tells it."""
+    maps = Path("/proc/self/maps")
+    lines = maps.read_text(errors="replace").splitlines() if maps.is_file() else []
+    return next((line.rpartition("/")[2] for line in lines if library in line), library)

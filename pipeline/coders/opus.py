@@ -17,9 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from codec import audio
 from codec.errors import UserError
-from pipeline.coders import Coder, Timeline, ogg
+from pipeline.coders import Coder, Timeline, Unavailable, ogg
 
 RATE = ogg.SAMPLE_RATE
+_APT = "libopus0"
 
 
 def library_path(library: str) -> str:
@@ -34,7 +35,10 @@ def library_path(library: str) -> str:
     if library == "system":
         name = ctypes.util.find_library("opus")
         if name is None:
-            raise UserError("opus: library: this system has no libopus; use av")
+            raise Unavailable(
+                f"opus: library: this system has no libopus; use av, or apt-get install {_APT}",
+                _APT,
+            )
         return name
     if not Path(library).is_file():
         raise UserError(f"opus: library: {library}: no such file; use av or system")
@@ -160,10 +164,11 @@ class OpusCoder(Coder):
         version.restype = ctypes.c_char_p
         self.version = version().decode()
         if self.settings.decoder_complexity >= LACE and not enhances(self.settings.library):
-            raise UserError(
+            raise Unavailable(
                 f"opus: decoder_complexity: {self.version} of {library_path(self.settings.library)}"
                 " has no models of speech enhancement (LACE); give `library` one that has, as "
-                "Debian's libopus0 from 1.5 on"
+                f"Debian's {_APT} from 1.5 on (Debian 13)",
+                _APT,
             )
 
     def encode(self, waveform: NDArray[np.float32], sample_rate: int) -> bytes:

@@ -18,7 +18,9 @@ from pipeline.metrics.metric import ALL_KINDS, Metric, Unscorable
 __all__ = ["ALL_KINDS", "GROUP", "OWN", "Metric", "Unscorable", "installed", "measure", "skipped"]
 
 GROUP = "rdcodec.metrics"
-OWN = frozenset({"pesq_wb", "si_sdr", "stoi", "visqol_audio", "visqol_speech", "zimtohrli"})
+OWN = frozenset({
+    "distill_mos", "pesq_wb", "si_sdr", "stoi", "visqol_audio", "visqol_speech", "zimtohrli",
+})  # fmt: skip
 """Metrics that come with rdcodec itself, as pyproject.toml names them."""
 
 

@@ -1,7 +1,7 @@
 """params.yaml as typed models: what is wrong with it is an error that names the key."""
 
 from pipeline.layout import PARAMS as FILE
-from pipeline.params.edit import change, schema, variants
+from pipeline.params.edit import change, read_variant, schema, variants
 from pipeline.params.file import check_paths, load
 from pipeline.params.sections import (
     ABLATION,
@@ -23,5 +23,5 @@ from pipeline.params.sections import (
 __all__ = [
     "ABLATION", "BASE", "FILE", "Adversarial", "Augment", "Check", "Corpus", "Loss", "Model",
     "Optimizer", "Params", "Pretrain", "Score", "Statistics", "Watch", "change", "check_paths",
-    "load", "schema", "variants",
+    "load", "read_variant", "schema", "variants",
 ]  # fmt: skip

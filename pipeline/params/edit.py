@@ -30,7 +30,7 @@ def change(
     """
     tree = read(path)
     for variant in variants:
-        _merge(tree, plain(read(_variant(variant))))
+        _merge(tree, read_variant(variant))
     _merge(tree, patch)
     for assignment in assignments:
         _assign(tree, assignment)
@@ -48,6 +48,14 @@ def variants() -> dict[str, str]:
         comment = takewhile(lambda line: line.startswith("#"), path.read_text("utf-8").splitlines())
         found[path.stem] = " ".join(line.lstrip("# ") for line in comment)
     return found
+
+
+def read_variant(name: str) -> dict[str, Any]:
+    """What a variant changes, by its name or path: keys of params.yaml."""
+    path = Path(name) if name.endswith(".yaml") else VARIANTS / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f"--variant {name}: there are {', '.join(variants())}, or name a .yaml")
+    return dict(plain(read(path)))
 
 
 def schema() -> dict[str, Any]:
@@ -72,14 +80,6 @@ def schema() -> dict[str, Any]:
         return left
 
     return dict(opened(whole))
-
-
-def _variant(name: str) -> Path:
-    """The file of a variant's name, or of a path."""
-    path = Path(name) if name.endswith(".yaml") else VARIANTS / f"{name}.yaml"
-    if not path.is_file():
-        raise UserError(f"--variant {name}: there are {', '.join(variants())}, or name a .yaml")
-    return path
 
 
 def _merge(tree: Any, patch: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 import plotly.offline
 
 from codec.files import write_text
+from pipeline import metrics
 from pipeline.corpora.manifest import Clip
 from pipeline.metrics import installed
 from pipeline.report import figures, player, provenance, sketch, tables
@@ -102,6 +103,7 @@ def write(folder: Path, run: Contents) -> None:
         codes=tables.codes_table(run.models["codes"]),
         ablations=tables.ablations_table(run.summary),
         late=late(run.summary),
+        skipped=skipped(run.summary),
         speed=run.speed.to_dict("records"),
         worth=tables.worth_table(known.rated.metrics),
         known=known,
@@ -243,6 +245,17 @@ def inside_titles(run: Contents) -> dict[str, dict[str, str]]:
         | ({"codebooks": "Use of codebooks"} if residual else {})
         | {"estimate gap": "Estimated against real bits, clip by clip"},
     }
+
+
+def skipped(summary: Summary) -> dict[str, str]:
+    """What was not run because this machine lacks what it needs: each reason, and all it stopped.
+
+    Optional metrics are among it.
+    """
+    found: dict[str, list[str]] = {}
+    for name, reason in [*summary.skipped.items(), *metrics.skipped().items()]:
+        found.setdefault(reason, []).append(name)
+    return {reason: ", ".join(names) for reason, names in found.items()}
 
 
 def late(summary: Summary) -> dict[str, float]:

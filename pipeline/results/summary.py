@@ -139,6 +139,8 @@ class Summary(_Part):
     paired: list[PairedTest]
     ablations: list[Ablation]
     unscored: list[Unscored]
+    skipped: dict[str, str] = {}
+    """Points that were not coded, and why: this machine lacks what their coders need."""
     test: Tested
 
 

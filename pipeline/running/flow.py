@@ -12,7 +12,13 @@ from typing import Annotated, Any
 
 from pipeline import layout
 from pipeline import params as settings
-from pipeline.running import dashboard, graph, lock, server  # before Prefect, which it sets up
+from pipeline.running import (
+    dashboard,
+    graph,
+    lock,
+    server,
+    skipped,
+)  # before Prefect, which it sets up
 
 # isort: split
 from prefect import flow, get_run_logger, tags, task
@@ -68,9 +74,9 @@ def pipeline_flow(
             settings.change(patch=params)
             settings.check_paths(settings.load())
         dashboard.sign(flow_run.id)
-        whole = _read or graph.stages()
+        whole = skipped.reconsidered(_read or graph.stages())
         chosen = graph.selected(whole, stages)
-        run = Run(forced=graph.named(whole, stages) if force else set())
+        run = Run(forced=skipped.named(whole) | (graph.named(whole, stages) if force else set()))
         return _run(run, chosen)
 
 

@@ -6,6 +6,7 @@ summary.json has the same as a tree, with BD-rates against Opus; `check` and DVC
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -23,8 +24,11 @@ from pipeline.stage import enter, log
 
 def main() -> None:
     settings = params.load()
-    series = settings.series()
+    skipped = skipped_of(settings.points)
+    series = {point: title for point, title in settings.series().items() if point not in skipped}
     points = list(series)
+    if not points:
+        raise UserError(f"every point was skipped: {'; '.join(sorted(set(skipped.values())))}")
     external = [layout.external(name) for name in settings.external]
     files = pd.concat(
         [tables.read(layout.files_table(point)).assign(point=point) for point in points]
@@ -84,6 +88,7 @@ def main() -> None:
             paired=bench.paired_tests(),
             ablations=ablations(settings),
             unscored=unscored(scores),
+            skipped=skipped,
             test=summary.Tested(
                 clips=len(first),
                 seconds=round(float(first.seconds.sum()), 3),
@@ -184,6 +189,16 @@ def quality_of(scores: pd.DataFrame, settings: Statistics, seed: int) -> dict[st
         )
         found = {"mean": float(scored.value.mean()), "low": low, "high": high}
     return {**found, "n_scored": len(scored), "n_total": len(scores)}
+
+
+def skipped_of(points: Iterable[str]) -> dict[str, str]:
+    """Those of the points whose coder this machine lacks something for, and the reason."""
+    notes = {point: layout.skip_note(layout.CODED, point) for point in points}
+    return {
+        point: note.read_text(encoding="utf-8").strip()
+        for point, note in notes.items()
+        if note.is_file()
+    }
 
 
 def ablations(settings: Params) -> list[summary.Ablation]:

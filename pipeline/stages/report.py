@@ -21,13 +21,15 @@ from pipeline.stage import enter, log
 
 def main() -> None:
     settings = params.load()
-    series = settings.series()
+    summary, curve = read(SUMMARY), tables.read(CURVE)
+    series = {
+        point: title for point, title in settings.series().items() if point not in summary.skipped
+    }
     models = [BASE, *settings.models]
     inside = {
         name: tables.read_all(layout.model_table(model, name) for model in settings.models)
         for name in ("entropy", "entropy_coders", "codes", "histogram")
     }
-    summary, curve = read(SUMMARY), tables.read(CURVE)
     # One network for each beta; one for all rates has a pair of them.
     betas = {
         name: model.beta

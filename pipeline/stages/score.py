@@ -1,8 +1,8 @@
 """score: every metric of every test clip at one operating point.
 
 Sees original and decoded audio only. Writes scores/<point>.csv: one row per clip and metric, with
-a value or the reason why there is none, and with provenance. First the metrics are tested
-themselves: a bench whose metric is not itself has no scores.
+a value or the reason why there is none, and with provenance; no row of a point that was skipped.
+First the metrics are tested themselves: a bench whose metric is not itself has no scores.
 """
 
 import pandas as pd
@@ -16,6 +16,9 @@ from pipeline.stage import enter, forced, progress
 
 
 def main(point: str) -> None:
+    if layout.skip_note(layout.DECODED, point).is_file():
+        tables.write(layout.scores_table(point), pd.DataFrame(columns=scoring.COLUMNS))
+        return
     settings = params.load().score
     selftest.require()
     clips = {clip.name: clip for clip in manifest.read(TEST)}

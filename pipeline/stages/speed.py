@@ -21,7 +21,7 @@ from codec import audio
 from codec.errors import UserError
 from codec.files import write_text
 from pipeline import params
-from pipeline.coders import build
+from pipeline.coders import Unavailable, build
 from pipeline.corpora import manifest
 from pipeline.layout import SPEED, TEST
 from pipeline.results import tables
@@ -33,7 +33,12 @@ ONE_CORE = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "N
 def main(point: str | None = None, answer: str | None = None) -> None:
     settings = params.load()
     if point is not None and answer is not None:
-        write_text(answer, json.dumps(measure(settings, point)))
+        found = None
+        try:
+            found = measure(settings, point)
+        except Unavailable as missing:
+            log.warning("%s is skipped: %s", point, missing)
+        write_text(answer, json.dumps(found))
         return
     series: dict[str, list[str]] = {}
     for name, title in settings.series().items():
@@ -41,16 +46,18 @@ def main(point: str | None = None, answer: str | None = None) -> None:
     chosen = [points[len(points) // 2] for title, points in series.items() if title != "ablation"]
     rows = []
     for name in progress(chosen, len(chosen), "speed"):
-        rows.append({"point": name, "series": settings.series()[name], **in_its_own(name)})
+        if measured := in_its_own(name):
+            rows.append({"point": name, "series": settings.series()[name], **measured})
     table = pd.DataFrame(rows)
     tables.write(SPEED, table, "%.4g")
     log.info("%s", table.to_string(index=False))
 
 
-def in_its_own(point: str) -> dict[str, float]:
+def in_its_own(point: str) -> dict[str, float] | None:
     """What ``measure`` finds in a process of its own; UserError where that one fails.
 
-    It answers by a file: its output is the log's, and what coders and libraries print there.
+    None where this machine lacks what the coder needs. The process answers by a file: its output is
+    the log's, and what coders and libraries print there.
     """
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
@@ -61,7 +68,7 @@ def in_its_own(point: str) -> dict[str, float]:
                 f"speed: {point} failed with exit status {done.returncode}; what it said of it "
                 "stands above"
             )
-        found: dict[str, float] = json.loads(answer.read_text(encoding="utf-8"))
+        found: dict[str, float] | None = json.loads(answer.read_text(encoding="utf-8"))
         return found
 
 

@@ -1,10 +1,12 @@
 import ctypes.util
 import io
 import json
+import sys
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +15,8 @@ import soundfile
 from codec import audio, checkpoint
 from codec.errors import UserError
 from pipeline import coders, layout
-from pipeline.coders import Coder, bench, build, ogg
+from pipeline.coders import Coder, Unavailable, bench, build, ogg
+from pipeline.coders.frames import _unpacked as frames_of
 from pipeline.coders.opus import OpusCoder, enhances, library_path
 from pipeline.corpora import manifest
 from pipeline.metrics.delay import delay_ms
@@ -121,7 +124,7 @@ def test_opus_s_bandwidth_is_held(bandwidth: str, khz: int) -> None:
 def test_a_libopus_without_speech_enhancement_is_found_out() -> None:
     """PyAV's takes a decoder's complexity, answers that all is well, and does nothing with it."""
     assert not enhances("av")
-    with pytest.raises(UserError, match=r"libopus 1.6.1 of .* has no models of speech enhancement"):
+    with pytest.raises(Unavailable, match=r"libopus 1.6.1 of .* has no models of speech enhance"):
         OpusCoder(8, decoder_complexity=6)
 
 
@@ -149,7 +152,7 @@ def test_two_libraries_may_be_used_in_one_process() -> None:
 
 def test_where_libopus_is_missing_the_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
-    with pytest.raises(UserError, match=r"opus: library: this system has no libopus"):
+    with pytest.raises(Unavailable, match=r"opus: library: this system has no libopus"):
         library_path("system")
     with pytest.raises(UserError, match="no such file"):
         library_path("/nowhere/libopus.so")
@@ -261,6 +264,72 @@ def test_codec_2_says_when_speech_begins(mode: int) -> None:
         build("codec2", {"bits_per_second": 9})
 
 
+@pytest.fixture
+def amr_wb() -> None:
+    try:
+        build("amr-wb", {"kbps": 6.6})
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("kbps", [6.6, 12.65, 23.85])
+def test_amr_wb_keeps_time_and_its_rate(kbps: float, channels: int, amr_wb: None) -> None:
+    wave = tone(2.0, 48_000, pitch=300, channels=channels)  # far from its high-pass filters
+    wave *= np.repeat(np.random.default_rng(0).random(40), 2_400).astype(np.float32)
+    coder = build("amr-wb", {"kbps": kbps})
+    data = coder.encode(wave, 48_000)
+    frames = coder.timeline(data)[0]
+    assert coder.payload_bytes(data) == channels * -(-len(frames) * round(20 * kbps) // 8)
+    decoded, rate = coder.decode(data)
+    assert (rate, decoded.shape) == (16_000, (channels, 32_000))
+    back = audio.resample(decoded, rate, 48_000)
+    late = delay_ms(reference=wave, degraded=back, sample_rate=48_000)
+    assert late == pytest.approx(0, abs=0.1)
+    assert np.corrcoef(wave[0], back[0])[0, 1] > 0.85
+    assert str(coder.about()["coder"]).startswith("libvo-amrwbenc.so.0.")
+
+
+def test_amr_wb_files_are_the_frames_that_other_decoders_read(amr_wb: None) -> None:
+    """With what RFC 4867 adds they are an .awb file, and FFmpeg's demuxer finds the mode."""
+    wave = tone(1.0, 16_000, pitch=120)
+    coder = build("amr-wb", {"kbps": 8.85})
+    data = coder.encode(wave, 16_000)
+    count = len(coder.timeline(data)[0])
+    frames = frames_of(data[5:], count, 177)
+    file = b"#!AMR-WB\n" + b"".join(b"\x0c" + frame for frame in frames)
+    with av.open(io.BytesIO(file)) as container:
+        assert container.streams.audio[0].codec_context.name == "amrwb"
+        heard = np.concatenate([one.to_ndarray()[0] for one in container.decode(audio=0)])
+    np.testing.assert_array_equal(heard[94 : 94 + 16_000], coder.decode(data)[0][0])
+
+
+def test_amr_wb_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"amr-wb: 7 kbps is none of 6.6, 8.85, 12.65"):
+        build("amr-wb", {"kbps": 7})
+    monkeypatch.setattr("pipeline.coders.frames._AMR_WB_LIBRARY", "libnowhere.so.0")
+    with pytest.raises(Unavailable, match=r"no libnowhere.so.0; apt-get install") as missing:
+        build("amr-wb", {"kbps": 6.6})
+    assert missing.value.apt == "libvo-amrwbenc0"
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "options", "extra"),
+    [
+        ("lc3", "lc3", {"kbps": 16}, "anchors"),
+        ("codec2", "pycodec2", {"bits_per_second": 1300}, "anchors"),
+        ("dac", "transformers", {"codebooks": 2, "weights": "any"}, "peers"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_its_extra(
+    name, module, options, extra, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(Unavailable, match=rf"coders: {name}: .*'rdcodec\[{extra}\]'") as missing:
+        build(name, options)
+    assert not missing.value.apt
+
+
 class Late(Coder):
     """A coder that forgets its delay of 5 ms."""
 
@@ -297,7 +366,7 @@ class Broken(Late):
 
 
 def test_a_coder_that_decodes_no_numbers_is_named(corpus: Path) -> None:
-    with pytest.raises(UserError, match="broken: of .* decodes samples that are no numbers"):
+    with pytest.raises(UserError, match=r"broken: of .* decodes samples that are no numbers"):
         bench.code_clips("broken", Broken(), corpus)
 
 
@@ -323,14 +392,14 @@ def test_a_stale_installation_is_told_from_a_wrong_name(monkeypatch: pytest.Monk
     assert "install" not in str(wrong.value).replace("installed are", "")
     kept = [point for point in entry_points(group=coders.GROUP) if point.name != "aac"]
     monkeypatch.setattr(coders, "entry_points", lambda group: kept)
-    with pytest.raises(UserError, match=r"'aac'; installed are codec2, .*aac .*\(make install\)"):
+    with pytest.raises(UserError, match=r"'aac'; installed are amr-wb, .*aac .*\(make install\)"):
         build("aac", {})
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("vorbis", {}, r"there is no coder 'vorbis'; installed are aac, codec2, dac, encodec"),
+        ("vorbis", {}, r"there is no coder 'vorbis'; installed are aac, amr-wb, codec2, dac"),
         ("mp3", {"bitrate": 3}, r"mp3 with options \{'bitrate': 3\}: .*bitrate"),
         ("opus", {"kbps": 12, "frame_ms": 33}, r"opus: frame_ms: "),
         ("opus", {"kbps": 5}, r"opus: kbps: 5 is no whole number from 6 to 510"),

@@ -1,5 +1,6 @@
 """What the speed stage codes."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -36,11 +37,13 @@ def test_the_first_minute_of_all_clips_is_coded(
 
 CODER = """
 import logging, sys
-from pipeline.coders import Coder
+from pipeline.coders import Coder, Unavailable
 
 class Loud(Coder):
     def __init__(self, broken):
         self.broken = broken
+        if broken is None:
+            raise Unavailable("it is not here")
 
     def encode(self, waveform, sample_rate):
         logging.getLogger("other").info("encodes now")
@@ -77,8 +80,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def declare(broken: bool) -> None:
-    options = f"{{broken: {str(broken).lower()}}}"
+def declare(broken: bool | None) -> None:
+    options = f"{{broken: {json.dumps(broken)}}}"
     point = f"{{coder: loud, from: data/test, options: {options}, series: loud}}"
     params.change([f"points.loud={point}"])
 
@@ -96,3 +99,11 @@ def test_a_coder_that_fails_is_one_line(project: Path) -> None:
     with pytest.raises(UserError, match="speed: loud failed with exit status 3"):
         speed.main()
     assert not speed.SPEED.exists()
+
+
+def test_a_coder_that_is_not_here_is_left_out(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    declare(broken=None)
+    assert speed.in_its_own("loud") is None
+    assert "loud is skipped: it is not here" in capfd.readouterr().out
