@@ -103,6 +103,8 @@ def score(
             if row["value"] is None
             else f"{row['value']:.4f} {metric.unit}"
         )
+        if "worst" in row:
+            shown += f" (worst channel {row['worst']:.4f})"
         typer.echo(f"{metric.title:14} {shown:20} {row['provenance']}")
     for note in found["notes"]:
         typer.echo(f"note: {note}")

@@ -5,6 +5,7 @@ its two methods and names the class in their pyproject.toml; docs/own-coder.md s
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 
 import numpy as np
@@ -31,6 +32,20 @@ class Unavailable(UserError):
 
 Timeline = tuple[NDArray[np.float64], NDArray[np.float64]]
 """When each frame or packet begins, in s of audio, and its bits."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a coder takes beside bits; None where it does not know: nobody guesses."""
+
+    lookahead_ms: float | None = None
+    """How much audio has to come after a sample before that can be decoded, the sample's frame
+    included: the algorithmic delay."""
+    encoder_macs: float | None = None
+    """Multiply-accumulates for a second of audio, all channels together."""
+    decoder_macs: float | None = None
+    parameters: int | None = None
+    """Of networks, of both sides and of the entropy model."""
 
 
 class Coder(ABC):
@@ -69,6 +84,10 @@ class Coder(ABC):
     def details(self, data: bytes) -> dict[str, float]:
         """What the coder chose for this file, as shares or numbers that can be averaged."""
         return {}
+
+    def cost(self, channels: int) -> Cost:
+        """What coding so many channels takes."""
+        return Cost()
 
     def about(self) -> dict[str, object]:
         """Version and options: whatever another person needs to make the same files."""

@@ -1,5 +1,6 @@
 """Every coder on every test clip: files, decoded audio, and a table of bytes."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from codec.files import write_bytes, write_text
 from pipeline import layout
 from pipeline.coders import Coder, Timeline
 from pipeline.corpora import manifest
+from pipeline.metrics.bandwidth import bandwidth_khz
 from pipeline.metrics.delay import delay_ms
 from pipeline.results import tables
 from pipeline.stage import progress
@@ -27,8 +29,9 @@ def code_clips(point: str, coder: Coder, split: Path) -> None:
     rate and length, and nothing else is done to it: a coder that shifts the audio shows in
     delay_ms, and in its scores. Columns: clip, kind, source, seconds, pcm_bytes, file_bytes,
     payload_bytes, estimated_bits (empty where the coder has no estimate), delay_ms (empty where it
-    cannot be told), timeline (JSON: payload bits of every ``TIMELINE_SECONDS``; empty where the
-    coder cannot tell), details and about (JSON).
+    cannot be told), bandwidth_khz (empty for silence), the fields of ``Cost``, timeline (JSON:
+    payload bits of every ``TIMELINE_SECONDS``; empty where the coder cannot tell), details and
+    about (JSON).
     """
     clips = manifest.read(split)
     _emptied(point)
@@ -57,6 +60,10 @@ def code_clips(point: str, coder: Coder, split: Path) -> None:
                 "payload_bytes": coder.payload_bytes(data),
                 "estimated_bits": coder.estimated_bits(data),
                 "delay_ms": delay_ms(reference=waveform, degraded=decoded, sample_rate=rate),
+                "bandwidth_khz": bandwidth_khz(
+                    reference=waveform, degraded=decoded, sample_rate=rate
+                ),
+                **dataclasses.asdict(coder.cost(waveform.shape[0])),
                 "timeline": binned(coder.timeline(data), waveform.shape[-1] / rate),
                 "details": json.dumps(coder.details(data), sort_keys=True),
                 "about": about,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from codec import audio
 from codec.errors import UserError
-from pipeline.coders import Coder, Timeline, Unavailable
+from pipeline.coders import Coder, Cost, Timeline, Unavailable
 
 _HEADER = struct.Struct("<BI")
 _DELAYS = {700: 260, 1200: 172, 1300: 172, 1400: 172, 1600: 172, 2400: 164, 3200: 164}
@@ -111,6 +111,9 @@ class Lc3Coder(FrameCoder):
         size = len(data) // count
         parts = [decoder.decode(data[at : at + size]) for at in range(0, len(data), size)]
         return np.concatenate([np.frombuffer(part, np.float32) for part in parts])
+
+    def cost(self, channels: int) -> Cost:
+        return Cost(lookahead_ms=1000 * (self.frame_samples + self.delay) / self.rate)
 
     def about(self) -> dict[str, object]:
         return {

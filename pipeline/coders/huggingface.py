@@ -15,7 +15,7 @@ from torch import Tensor
 
 from codec import audio
 from codec.errors import UserError
-from pipeline.coders import Coder
+from pipeline.coders import Coder, Cost
 
 _HEADER = struct.Struct("<BBI")
 
@@ -77,6 +77,9 @@ class _CodebookCoder(Coder):
 
     def payload_bytes(self, data: bytes) -> int:
         return len(data) - _HEADER.size
+
+    def cost(self, channels: int) -> Cost:
+        return Cost(parameters=sum(parameter.numel() for parameter in self.model.parameters()))
 
     def about(self) -> dict[str, object]:
         return {

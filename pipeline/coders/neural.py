@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from codec import checkpoint
 from codec.coding import bitstream
-from pipeline.coders import Coder, Timeline
+from pipeline.coders import Coder, Cost, Timeline, networks
 
 
 class NeuralCoder(Coder):
@@ -48,6 +48,9 @@ class NeuralCoder(Coder):
         header, symbols = self.model.read_symbols(io.BytesIO(data))
         bits = self.model.bits(symbols, header.level)
         return np.arange(len(bits)) / self.model.config.frame_rate, bits
+
+    def cost(self, channels: int) -> Cost:
+        return networks.cost_of(self.model, channels)
 
     def about(self) -> dict[str, object]:
         config = self.model.config

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from codec import audio
 from codec.errors import UserError
-from pipeline.coders import Coder, Timeline, Unavailable, ogg
+from pipeline.coders import Coder, Cost, Timeline, Unavailable, ogg
 
 RATE = ogg.SAMPLE_RATE
 _APT = "libopus0"
@@ -224,6 +224,15 @@ class OpusCoder(Coder):
             found[f"mode {_MODES[number]}"] += 1 / len(numbers)
             found[f"bandwidth {_KHZ[number]} kHz"] += 1 / len(numbers)
         return found
+
+    def cost(self, channels: int) -> Cost:
+        """A frame, and what the library says of its encoder; decoders add nothing, nor does LACE.
+
+        Source: Büthe et al., "LACE: A light-weight, causal model for enhancing coded speech through
+        adaptive convolutions", 2023.
+        """
+        encoder = self.opuslib.Encoder(RATE, min(channels, 2), self.settings.application)
+        return Cost(lookahead_ms=self.settings.frame_ms + 1000 * encoder.lookahead / RATE)
 
     def about(self) -> dict[str, object]:
         return {

@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 from codec.errors import UserError
 from pipeline.metrics.metric import ALL_KINDS, Metric, Unscorable
 
-__all__ = ["ALL_KINDS", "GROUP", "OWN", "Metric", "Unscorable", "installed", "measure", "skipped"]
+__all__ = [
+    "ALL_KINDS",
+    "GROUP",
+    "OWN",
+    "Metric",
+    "Unscorable",
+    "installed",
+    "measure",
+    "measure_channels",
+    "skipped",
+]
 
 GROUP = "rdcodec.metrics"
 OWN = frozenset({
@@ -69,12 +79,46 @@ def measure(
     sample_rate: int,
     own_rate: bool = False,
 ) -> float:
-    """The metric of two (channels, samples) waveforms of the same rate, channels averaged.
+    """The mean of ``measure_channels``."""
+    scores = measure_channels(
+        metric, reference=reference, degraded=degraded, sample_rate=sample_rate, own_rate=own_rate
+    )
+    return float(np.mean(scores))
 
+
+def measure_channels(
+    metric: Metric,
+    *,
+    reference: NDArray[np.float32],
+    degraded: NDArray[np.float32],
+    sample_rate: int,
+    own_rate: bool = False,
+) -> list[float]:
+    """The metric of each channel of two (channels, samples) waveforms of the same rate.
+
+    Never of their average: what joint coding does to the difference of channels is not in it.
     They are resampled to the metric's rate; with ``own_rate`` they are not, where it takes any
-    rate. Raises Unscorable with the reason where the metric has no answer.
+    rate. Raises Unscorable with the reason where the metric has no answer for one of the channels.
     """
-    pair = [np.asarray(wave, np.float64).mean(axis=0) for wave in (reference, degraded)]
+    count, scores = len(reference), []
+    for number, pair in enumerate(zip(reference, degraded, strict=True), start=1):
+        try:
+            scores.append(_measure(metric, *pair, sample_rate, own_rate))
+        except Unscorable as error:
+            where = f"channel {number} of {count}: " if count > 1 else ""
+            raise Unscorable(f"{where}{error}") from error
+    return scores
+
+
+def _measure(
+    metric: Metric,
+    reference: NDArray[np.float32],
+    degraded: NDArray[np.float32],
+    sample_rate: int,
+    own_rate: bool,
+) -> float:
+    """The metric of two (samples,) waveforms."""
+    pair = [np.asarray(wave, np.float64) for wave in (reference, degraded)]
     if not all(np.isfinite(wave).all() for wave in pair):  # on which some metrics never end
         raise Unscorable("samples that are no numbers")
     rate = metric.sample_rate or sample_rate

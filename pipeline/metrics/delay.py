@@ -18,11 +18,20 @@ def delay_ms(
     """Delay of ``degraded`` against ``reference``, (channels, samples), in ms; positive: late.
 
     The lag at which the waveforms correlate best, or, where a parametric coder has left the
-    waveform, their levels in steps of 1 ms. None where neither correlates by half: then nothing
-    can be told.
+    waveform, their levels in steps of 1 ms; of several channels that of the one furthest off. None
+    where neither correlates by half: then nothing can be told.
     """
+    found = [_delay_ms(*pair, sample_rate) for pair in zip(reference, degraded, strict=True)]
+    known = [delay for delay in found if delay is not None]
+    return max(known, key=abs, default=None)
+
+
+def _delay_ms(
+    reference: NDArray[np.float32], degraded: NDArray[np.float32], sample_rate: int
+) -> float | None:
+    """The same of (samples,)."""
     ours, theirs = (
-        soxr.resample(np.asarray(wave, np.float64).mean(axis=0), sample_rate, WORKING_RATE)
+        soxr.resample(np.asarray(wave, np.float64), sample_rate, WORKING_RATE)
         for wave in (reference, degraded)
     )
     for step, transform in ((1, _waveform), (WORKING_RATE // 1000, _level)):

@@ -13,24 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codec import audio
 from codec.errors import UserError
 from codec.files import write_text
-from pipeline.metrics import Unscorable, installed, measure
+from pipeline.metrics import Unscorable, installed, measure_channels
 from pipeline.metrics.delay import delay_ms
 from pipeline.metrics.executor import executor, jobs
 from pipeline.params import Score
 
 CACHE = Path(".cache/scores")
-COLUMNS = ["point", "clip", "kind", "source", "metric", "value", "reason", "provenance"]
+COLUMNS = ["point", "clip", "kind", "source", "metric", "value", "worst", "reason", "provenance"]
 """Of a table of scores."""
 PIECES_PER_JOB = 16
 # ViSQOL's numba aborts a process where two threads use it; a Dask worker may have many.
 _TURN = threading.Lock()
 
 Row = dict[str, object]
-"""metric, value, reason, provenance"""
+"""metric, value, reason, provenance; of a clip of several channels also worst"""
 
 
 @dataclass(frozen=True)
@@ -94,23 +95,45 @@ def score_pair(pair: Pair) -> list[Row]:
             f"{pair.degraded}: decoded audio is {degraded.shape} at {degraded_rate} Hz, "
             f"the original {reference.shape} at {rate} Hz"
         )
+    return scores_of(pair.kind, reference, degraded, rate)
+
+
+def scores_of(
+    kind: str,
+    reference: NDArray[np.float32],
+    degraded: NDArray[np.float32],
+    sample_rate: int,
+    own_rate: bool = False,
+) -> list[Row]:
+    """A row for each metric that is made for the kind, of two (channels, samples) waveforms.
+
+    Several channels are scored one by one: value is their mean, and worst that of the worst one.
+    ``own_rate`` is ``measure_channels``'s, and then provenance says the rate that was used.
+    """
     rows: list[Row] = []
     for metric in installed().values():
-        if pair.kind not in metric.kinds:
+        if kind not in metric.kinds:
             continue
-        value, reason = None, ""
+        used = sample_rate if metric.any_rate else metric.sample_rate or sample_rate
+        row: Row = {"metric": metric.name, "value": None, "reason": ""}
+        row["provenance"] = metric.provenance(used if own_rate else None)
         try:
-            value = measure(metric, reference=reference, degraded=degraded, sample_rate=rate)
+            scores = measure_channels(
+                metric,
+                reference=reference,
+                degraded=degraded,
+                sample_rate=sample_rate,
+                own_rate=own_rate,
+            )
+            row["value"] = float(np.mean(scores))
+            if len(scores) > 1:
+                row["worst"] = min(scores, key=lambda score: metric.sign * score)
         except Unscorable as error:
-            reason = str(error)
-        rows.append(
-            {
-                "metric": metric.name,
-                "value": value,
-                "reason": reason,
-                "provenance": metric.provenance(),
-            }
-        )
+            row["reason"] = str(error)
+        if len(reference) > 1:
+            every = "left and right" if len(reference) == 2 else f"all {len(reference)}"
+            row["provenance"] = f"{row['provenance']}, channels: mean of {every}"
+        rows.append(row)
     return rows
 
 
@@ -143,33 +166,13 @@ def score_files(reference: Path, degraded: Path, kind: str) -> dict[str, Any]:
     delay = delay_ms(reference=ours, degraded=theirs, sample_rate=rate)
     if delay:
         notes.append(f"degraded is {delay:+.2f} ms late, and was left so")
-    scores = []
-    for metric in installed().values():
-        if kind not in metric.kinds:
-            continue
-        value, reason = None, ""
-        try:
-            value = measure(
-                metric, reference=ours, degraded=theirs, sample_rate=rate, own_rate=True
-            )
-        except Unscorable as error:
-            reason = str(error)
-        used = rate if metric.any_rate else metric.sample_rate or rate
-        scores.append(
-            {
-                "metric": metric.name,
-                "value": value,
-                "reason": reason,
-                "provenance": metric.provenance(used),
-            }
-        )
     return {
         "reference": str(reference),
         "degraded": str(degraded),
         "kind": kind,
         "delay_ms": delay,
         "notes": notes,
-        "scores": scores,
+        "scores": scores_of(kind, ours, theirs, rate, own_rate=True),
     }
 
 

@@ -7,13 +7,11 @@ import pandas as pd
 from pipeline.metrics import installed
 from pipeline.results import worth
 from pipeline.results.headline import METRIC
-from pipeline.results.summary import BdRate, Summary
-
-RATES = ("file_kbps", "payload_kbps", "estimated_kbps", "estimate_gap_percent")
+from pipeline.results.summary import BdRate, Cost, Rate, Summary
 
 
 def points_table(curve: pd.DataFrame, kind: str) -> dict[str, Any]:
-    """Metrics with scores for ``kind``, and a row per point with its rates and those scores."""
+    """Metrics with scores for ``kind``, and a row per point with its rates, costs and scores."""
     of_kind = curve[curve.kind == kind]
     known = set(of_kind.dropna(subset=["mean"]).metric)
     names = [name for name in installed() if name in known]
@@ -29,7 +27,9 @@ def points_table(curve: pd.DataFrame, kind: str) -> dict[str, Any]:
                 "point": point,
                 "series": first["series"],
                 "chosen": first["chosen"],
-                "rates": {name: first[name] for name in RATES},
+                "rates": {name: first[name] for name in Rate.model_fields},
+                "bandwidth_khz": first["bandwidth_khz"],
+                "cost": {name: first[name] for name in Cost.model_fields},
                 "scores": [by_metric.get(name) for name in names],
             }
         )

@@ -16,11 +16,14 @@ from pipeline.report import page
 from pipeline.results import tables
 from pipeline.results.comparisons import Bench
 from pipeline.results.headline import METRIC, saving
+from pipeline.results.summary import Cost
 
 CURVE = "reports/rd.csv"
 TESTED = "neural"
 COMPARED = [TESTED, "rvq", "opus"]
 """Series that are shown of both runs, where they differ."""
+LATER = ["chosen", "worst", "bandwidth_khz", *Cost.model_fields]
+"""Columns that rd.csv of earlier versions has not got."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ def _tables(place: str, read: Callable[[str], bytes]) -> Results:
         return tables.parse(data, f"{place}: {name}")
 
     curve = table(CURVE)
-    curve["chosen"] = curve.get("chosen", "")  # tables of early runs have no such column
+    for column in LATER:
+        curve[column] = curve.get(column, "" if column in tables.TEXT else float("nan"))
     if "series" not in curve:  # as 0.1.0 called it
         curve = curve.rename(columns={"coder": "series"})
     # Series from elsewhere and other coders are no runs of ours to compare.
@@ -106,7 +110,7 @@ def joined(before: Results, after: Results) -> Results:
     points = set()
     for series in COMPARED:
         own, theirs = (
-            found.curve[found.curve.series == series].drop(columns="chosen").reset_index(drop=True)
+            found.curve[found.curve.series == series].drop(columns=LATER).reset_index(drop=True)
             for found in (before, after)
         )
         if series == TESTED or not own.equals(theirs):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from codec.errors import UserError
 from codec.files import write_text
 
-VERSION = 1
+VERSION = 2
 """Of the form below; a file of another one is refused."""
 
 
@@ -23,6 +23,8 @@ class Score(_Part):
     mean: float | None
     low: float | None = None
     high: float | None = None
+    worst: float | None = None
+    """The mean of each clip's worst channel; None where all clips have one channel."""
     n_scored: int
     n_total: int = 0
 
@@ -43,12 +45,28 @@ class Measured(_Part):
     rates: dict[str, Rate]
 
 
+class Cost(_Part):
+    """What a point takes beside bits; None where its coder does not know.
+
+    Look-ahead has the frame in it; multiply-accumulates are for a second of the test clips, all
+    channels together.
+    """
+
+    lookahead_ms: float | None = None
+    encoder_macs: float | None = None
+    decoder_macs: float | None = None
+    parameters: float | None = None
+
+
 class Point(Measured):
     """All of a point. ``about`` is what its coder says of itself."""
 
     about: dict[str, Any]
     series: str
     delay_ms: float | None
+    bandwidth_khz: float | None = None
+    """The median over the clips; docs/bench.md says of what."""
+    cost: Cost = Cost()
     chosen: str
     compression: float
 
@@ -130,7 +148,7 @@ class Tested(_Part):
 class Summary(_Part):
     """All of summary.json."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     headline: list[str]
     verdicts: dict[str, str]
     points: dict[str, Point]

@@ -1,6 +1,7 @@
 """aggregate: all points' scores and bytes to reports/rd.csv and reports/summary.json.
 
-rd.csv has one row per point, metric and kind (and `all` kinds): mean, interval, counts and rates.
+rd.csv has one row per point, metric and kind (and `all` kinds): mean, interval, counts, rates,
+costs and audio bandwidth.
 summary.json has the same as a tree, with BD-rates against Opus; `check` and DVC compare it.
 """
 
@@ -43,7 +44,10 @@ def main() -> None:
         series |= dict.fromkeys(sorted(theirs), name)
     points = list(series)
     rates = pd.DataFrame([
-        {"point": point, "kind": kind, **rate_of(found), "chosen": chosen_of(found)}
+        {
+            "point": point, "kind": kind, **rate_of(found), **cost_of(found),
+            "bandwidth_khz": bandwidth_of(found), "chosen": chosen_of(found),
+        }
         for point in points
         for kind in kinds_of(files)
         if len(found := _of_kind(files[files.point == point], kind))
@@ -108,17 +112,20 @@ def point_of(
         about=json.loads(files.about.iloc[0]),
         series=series,
         delay_ms=delay_of(files),
+        bandwidth_khz=bandwidth_of(files),
+        cost=summary.Cost.model_validate(cost_of(files)),
         chosen=chosen_of(files),
         compression=compression_of(files),
         rates={
-            kind: summary.Rate.model_validate(numbers) for kind, numbers in _numbers(rates).items()
+            kind: summary.Rate.model_validate(numbers)
+            for kind, numbers in _numbers(rates[["kind", *summary.Rate.model_fields]]).items()
         },
         metrics={
             str(metric): {
                 kind: summary.Score.model_validate(numbers)
                 for kind, numbers in _numbers(rows).items()
             }
-            for metric, rows in curve.drop(columns=list(summary.Rate.model_fields)).groupby(
+            for metric, rows in curve[["metric", "kind", *summary.Score.model_fields]].groupby(
                 "metric", sort=False
             )
         },
@@ -149,8 +156,27 @@ def rate_of(files: pd.DataFrame) -> dict[str, float | None]:
 
 def delay_of(files: pd.DataFrame) -> float | None:
     """The median delay of the clips where it could be told, in ms."""
-    known = files["delay_ms"].dropna() if "delay_ms" in files else files.seconds[:0]
+    return _median(files, "delay_ms")
+
+
+def bandwidth_of(files: pd.DataFrame) -> float | None:
+    """The median audio bandwidth of the clips, in kHz."""
+    return _median(files, "bandwidth_khz")
+
+
+def _median(files: pd.DataFrame, column: str) -> float | None:
+    known = files[column].dropna() if column in files else files.seconds[:0]
     return round(float(known.median()), 3) if len(known) else None
+
+
+def cost_of(files: pd.DataFrame) -> dict[str, float | None]:
+    """What a second of the clips takes on average; None where the coder does not know."""
+    found: dict[str, float | None] = {}
+    for name in summary.Cost.model_fields:
+        known = name in files and bool(files[name].notna().all())
+        total = (files[name] * files.seconds).sum() if known else None
+        found[name] = None if total is None else round(float(total / files.seconds.sum()), 3)
+    return found
 
 
 def compression_of(files: pd.DataFrame) -> float:
@@ -176,9 +202,12 @@ def chosen_of(files: pd.DataFrame) -> str:
 
 
 def quality_of(scores: pd.DataFrame, settings: Statistics, seed: int) -> dict[str, object]:
-    """Mean and interval of the scored clips, and how many of all clips they are."""
+    """Mean and interval of the scored clips, and how many of all clips they are.
+
+    Where some have several channels, ``worst`` is the mean of each clip's worst one.
+    """
     scored = scores[scores.value.notna()]
-    found: dict[str, object] = {"mean": None, "low": None, "high": None}
+    found: dict[str, object] = {"mean": None, "low": None, "high": None, "worst": None}
     if len(scored):
         low, high = bootstrap_mean(
             scored.value.to_numpy(float),
@@ -187,7 +216,9 @@ def quality_of(scores: pd.DataFrame, settings: Statistics, seed: int) -> dict[st
             settings.confidence,
             seed,
         )
-        found = {"mean": float(scored.value.mean()), "low": low, "high": high}
+        found |= {"mean": float(scored.value.mean()), "low": low, "high": high}
+        if "worst" in scored and scored.worst.notna().any():
+            found["worst"] = float(scored.worst.fillna(scored.value).mean())
     return {**found, "n_scored": len(scored), "n_total": len(scores)}
 
 

@@ -134,7 +134,8 @@ def curve_of(
                 "mean": mean, "low": mean - 0.2, "high": mean + 0.2,
                 "n_scored": chosen.value.notna().sum(), "n_total": len(chosen),
                 "file_kbps": kbps, "payload_kbps": kbps - 0.1, "estimated_kbps": kbps - 0.11,
-                "estimate_gap_percent": 0.1,
+                "estimate_gap_percent": 0.1, "bandwidth_khz": 12.0, "lookahead_ms": 26.5,
+                **dict.fromkeys(["worst", "encoder_macs", "decoder_macs", "parameters"]),
                 "chosen": "silk 100%, 8 kHz 90%" if point == "opus-6" else "",
             })  # fmt: skip
     return pd.DataFrame(rows)
