@@ -17,6 +17,8 @@ CHECKPOINTS = Path("checkpoints")
 CODED, DECODED, SCORES = Path("coded"), Path("decoded"), Path("scores")
 
 REPORTS = Path("reports")
+ANCHORS = REPORTS / "anchors.csv"
+"""Opus's scores on validation clips."""
 CURVE, SUMMARY, SPEED = REPORTS / "rd.csv", REPORTS / "summary.json", REPORTS / "speed.csv"
 PAGE, VERDICT = REPORTS / "index.html", REPORTS / "check.md"
 

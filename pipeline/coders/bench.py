@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from codec import audio
 from codec.files import write_bytes
@@ -22,8 +23,7 @@ TIMELINE_SECONDS = 0.1
 def code_clips(point: str, coder: Coder, split: Path) -> None:
     """Write coded/<point>/, decoded/<point>/ and coded/<point>.csv, one row per clip.
 
-    The decoder gets the file's bytes and nothing else; decoded audio is brought to the clip's
-    rate and length, and nothing else is done to it: a coder that shifts the audio shows in
+    The decoder gets the file's bytes and nothing else; a coder that shifts the audio shows in
     delay_ms, and in its scores. Columns: clip, kind, source, seconds, pcm_bytes, file_bytes,
     payload_bytes, estimated_bits (empty where the coder has no estimate), delay_ms (empty where it
     cannot be told), timeline (JSON: payload bits of every ``TIMELINE_SECONDS``; empty where the
@@ -40,8 +40,7 @@ def code_clips(point: str, coder: Coder, split: Path) -> None:
         path = layout.coded_file(point, clip.name, coder.suffix)
         write_bytes(path, coder.encode(waveform, rate))
         data = path.read_bytes()
-        decoded, decoded_rate = coder.decode(data)
-        decoded = audio.fit_length(audio.resample(decoded, decoded_rate, rate), waveform.shape[-1])
+        decoded = decode(coder, data, rate, waveform.shape[-1])
         audio.write(layout.decoded_file(point, clip.name), decoded, rate)
         rows.append(
             {
@@ -60,6 +59,12 @@ def code_clips(point: str, coder: Coder, split: Path) -> None:
             }
         )
     tables.write(layout.files_table(point), pd.DataFrame(rows), "%.6f")
+
+
+def decode(coder: Coder, data: bytes, rate: int, length: int) -> NDArray[np.float32]:
+    """(channels, ``length``) at ``rate`` of a whole file; nothing else is done to what it holds."""
+    decoded, decoded_rate = coder.decode(data)
+    return audio.fit_length(audio.resample(decoded, decoded_rate, rate), length)
 
 
 def binned(timeline: Timeline | None, seconds: float) -> str:

@@ -225,8 +225,8 @@ def test_a_summary_of_another_version_is_refused_in_one_line(
     assert read(path) == summary_of(summary)
     text = path.read_text()
     for changed, message in (
-        (text.replace('"version": 1', '"version": 2'), "version 2 of a summary, and this rdcodec"),
-        (text.replace('"version": 1', '"other": 1'), "version 0 of a summary"),
+        (text.replace('"version": 2', '"version": 1'), "version 1 of a summary, and this rdcodec"),
+        (text.replace('"version": 2', '"other": 1'), "version 0 of a summary"),
         (text.replace('"n_scored": 10', '"n_scored": null'), "n_scored: "),
     ):
         assert changed != text
