@@ -54,7 +54,7 @@ def build(folder: Path, count: int = 9, seconds: float = 1.5) -> Path:
     bd_rates, paired, crossings = found.bd_rates(), found.paired_tests(), found.crossings()
     summary = Summary(
         headline=headline(curve, bd_rates, crossings), verdicts={}, crossings=crossings,
-        bd_rate=bd_rates, paired=paired,
+        bd_rate=bd_rates, paired=paired, envelopes=found.envelopes(),
         points={
             point: {
                 "delay_ms": 0.0, "about": {"coder": "invented"}, "series": series, "chosen": "",
