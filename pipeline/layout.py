@@ -19,6 +19,8 @@ SKIP_NOTE = "SKIPPED"
 """In a point's folder under the first two, in place of its files: why it was not coded here."""
 
 REPORTS = Path("reports")
+ANCHORS = REPORTS / "anchors.csv"
+"""Opus's scores on validation clips."""
 CURVE, SUMMARY, SPEED = REPORTS / "rd.csv", REPORTS / "summary.json", REPORTS / "speed.csv"
 PAGE, VERDICT = REPORTS / "index.html", REPORTS / "check.md"
 

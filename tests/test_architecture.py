@@ -166,7 +166,7 @@ def test_paths_of_dvc_yaml_are_those_of_the_layout() -> None:
           for table in ("training", "entropy", "codes", "histogram", "entropy_coders")),
         layout.CODED / point, layout.DECODED / point, layout.files_table(point),
         layout.scores_table(point), layout.files_table(name), layout.scores_table(name),
-        layout.CURVE, layout.SUMMARY, layout.SPEED, layout.PAGE, layout.VERDICT,
+        layout.ANCHORS, layout.CURVE, layout.SUMMARY, layout.SPEED, layout.PAGE, layout.VERDICT,
     ]  # fmt: skip
     assert {str(path) for path in written} <= outs
     assert layout.model_file("x").name == checkpoint.FILE_NAME

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from codec import audio
 from codec.errors import UserError
@@ -25,8 +26,7 @@ TIMELINE_SECONDS = 0.1
 def code_clips(point: str, coder: Coder, split: Path) -> None:
     """Write coded/<point>/, decoded/<point>/ and coded/<point>.csv, one row per clip.
 
-    The decoder gets the file's bytes and nothing else; decoded audio is brought to the clip's
-    rate and length, and nothing else is done to it: a coder that shifts the audio shows in
+    The decoder gets the file's bytes and nothing else; a coder that shifts the audio shows in
     delay_ms, and in its scores. Columns: clip, kind, source, seconds, pcm_bytes, file_bytes,
     payload_bytes, estimated_bits (empty where the coder has no estimate), delay_ms (empty where it
     cannot be told), bandwidth_khz (empty for silence), the fields of ``Cost``, timeline (JSON:
@@ -42,12 +42,11 @@ def code_clips(point: str, coder: Coder, split: Path) -> None:
         path = layout.coded_file(point, clip.name, coder.suffix)
         write_bytes(path, coder.encode(waveform, rate))
         data = path.read_bytes()
-        decoded, decoded_rate = coder.decode(data)
+        decoded = decode(coder, data, rate, waveform.shape[-1])
         if not np.isfinite(decoded).all():
             raise UserError(
                 f"{point}: of {clip.file} its coder decodes samples that are no numbers"
             )
-        decoded = audio.fit_length(audio.resample(decoded, decoded_rate, rate), waveform.shape[-1])
         audio.write(layout.decoded_file(point, clip.name), decoded, rate)
         rows.append(
             {
@@ -85,6 +84,12 @@ def _emptied(point: str) -> None:
     for folder in (layout.CODED / point, layout.DECODED / point):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
+
+
+def decode(coder: Coder, data: bytes, rate: int, length: int) -> NDArray[np.float32]:
+    """(channels, ``length``) at ``rate`` of a whole file; nothing else is done to what it holds."""
+    decoded, decoded_rate = coder.decode(data)
+    return audio.fit_length(audio.resample(decoded, decoded_rate, rate), length)
 
 
 def binned(timeline: Timeline | None, seconds: float) -> str:

@@ -57,6 +57,8 @@ class Metric:
     """Whether it has a score for a tenth of a second, too."""
     perceptual: bool = True
     """Whether it says how a clip sounds: only then it compares codecs."""
+    family: str = ""
+    """Metrics of one family work alike, and count as one judge; empty: no other works like it."""
     judged: str = ""
     """How well it agrees with listeners, by whom that was measured."""
     package: str

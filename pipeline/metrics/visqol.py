@@ -63,6 +63,7 @@ SPEECH = Metric(
     tolerance=0.2,
     copy=4.63,
     self_test=(4.0969, 1.4463),
+    family="ViSQOL",
     package="visqol-python",
     mode="speech, lattice mapper",
 )
@@ -78,6 +79,7 @@ AUDIO = Metric(
     copy=4.73,
     self_test=(4.7321, 2.2286),
     judged="rewards bandwidth: a full-band coder that garbles speech can score high",
+    family="ViSQOL",
     package="visqol-python",
     mode="audio, SVR mapper",
 )

@@ -10,6 +10,7 @@ from codec.config import CodecConfig
 from pipeline import coders, layout
 
 OWN_CODER = "rdcodec"
+OPUS = "opus"
 
 
 class Point(BaseModel):
@@ -39,6 +40,11 @@ class Point(BaseModel):
         if Path(self.made_from) == layout.TEST:
             return self.options
         return {"weights": self.made_from, **self.options}
+
+
+def is_opus(series: str) -> bool:
+    """Whether a series is Opus, at whichever setting: ``opus``, or ``opus-`` and more."""
+    return series == OPUS or series.startswith(f"{OPUS}-")
 
 
 def own(model: str) -> str:

@@ -19,7 +19,8 @@ from pipeline.corpora.manifest import Clip
 from pipeline.metrics import installed
 from pipeline.report import figures, player, provenance, sketch, tables
 from pipeline.results import listening, worth
-from pipeline.results.headline import METRIC
+from pipeline.results.envelope import RULE
+from pipeline.results.headline import METRIC, called, where
 from pipeline.results.summary import BdRate, PairedTest, Summary
 
 KIND_TITLES = {"all": "All kinds", "speech": "Speech", "music": "Music", "general": "General"}
@@ -87,6 +88,8 @@ def write(folder: Path, run: Contents) -> None:
     html = template.get_template("page.html.j2").render(
         **curves(run.summary.bd_rate, run.summary.paired, run.curve),
         summary=run.summary,
+        opus=called(run.curve) or "Opus",
+        envelope_rule=RULE,
         about=about,
         data=embedded_json(
             curve_data(run.curve)
@@ -150,6 +153,7 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     found.filters["number"] = number
+    found.filters["where"] = where
     found.globals["metrics"] = installed()
     found.globals["kind_titles"] = KIND_TITLES
     return found

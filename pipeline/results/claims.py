@@ -6,8 +6,8 @@ import pandas as pd
 
 from pipeline.metrics import installed
 from pipeline.params.points import own
-from pipeline.results.headline import METRIC
-from pipeline.results.summary import Point, Summary
+from pipeline.results.headline import METRIC, independent
+from pipeline.results.summary import PairedTest, Point, Summary
 
 CD_KBPS = 1411.2
 KIND_WORDS = {"speech": "speech", "music": "music", "general": "general sounds", "all": "all clips"}
@@ -102,7 +102,10 @@ def _cd(points: dict[str, Point], models: list[str]) -> Claim:
 
 
 def _opus(summary: Summary, models: list[str]) -> Claim:
-    """By the paired tests at equal measured rate of the point nearest to 24 kbps."""
+    """By the paired tests at equal measured rate of the point nearest to 24 kbps.
+
+    It holds where judges that work differently find it better, and none finds it worse.
+    """
     rates = {point: found.rates["all"].file_kbps for point, found in summary.points.items()}
     # Tested are the points of the codec's own curve: the sweep, or one network for all rates.
     tested = {row.point for row in summary.paired} or {own(model) for model in models}
@@ -116,26 +119,25 @@ def _opus(summary: Summary, models: list[str]) -> Claim:
             "verdict": NOT_SEEN,
         }
     sure = [row for row in rows if row.p_holm is not None and row.p_holm < 0.05]
-    better, worse, unclear = (
-        [f"{installed()[row.metric].title} of {KIND_WORDS[row.kind]}" for row in chosen]
-        for chosen in (
-            [row for row in sure if (row.difference or 0) > 0],
-            [row for row in sure if (row.difference or 0) < 0],
-            [row for row in rows if row not in sure],
-        )
-    )
+    better = [row for row in sure if (row.difference or 0) > 0]
+    worse = [row for row in sure if (row.difference or 0) < 0]
+    unclear = [row for row in rows if row not in sure]
     parts = [
-        f"{word} by {', '.join(names)}"
-        for word, names in (("better", better), ("worse", worse), ("no difference shown", unclear))
-        if names
+        f"{word} by {', '.join(_title(row) for row in found)}"
+        for word, found in (("better", better), ("worse", worse), ("no difference shown", unclear))
+        if found
     ]
     return {
         "claim": "Better than Opus at 24 kbps.",
         "measured": (
             f"{nearest} at {rates[point]:.1f} kbps against Opus at that rate: " + "; ".join(parts)
         ),
-        "verdict": HELD if better and not worse else NOT_HELD,
+        "verdict": HELD if independent(row.metric for row in better) and not worse else NOT_HELD,
     }
+
+
+def _title(row: PairedTest) -> str:
+    return f"{installed()[row.metric].title} of {KIND_WORDS[row.kind]}"
 
 
 def _quality(points: dict[str, Point], model: str) -> str:

@@ -153,6 +153,7 @@ def table(compared: dict[str, Any]) -> str:
             "kind": row.kind,
             "BD-rate %": None if row.percent is None else round(row.percent, 2),
             "interval": "" if row.low is None else f"{row.low:.1f} to {row.high:.1f}",
+            "over scores": "" if row.scores is None else "{:.4g} to {:.4g}".format(*row.scores),
             "reason": row.reason,
         }
         for row in compared["bd_rate"]

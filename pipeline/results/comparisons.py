@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from pipeline.metrics import installed
 from pipeline.params import Statistics
-from pipeline.results.crossing import crossing_interval, standing
+from pipeline.params.points import OPUS, is_opus
+from pipeline.results.crossing import standing, sureness
+from pipeline.results.curve import ALL
+from pipeline.results.envelope import upper_envelope
 from pipeline.results.statistics import (
     Curve,
     Paired,
@@ -21,9 +24,7 @@ from pipeline.results.statistics import (
     holm,
     paired,
 )
-from pipeline.results.summary import BdRate, Crossing, PairedTest
-
-OPUS = "opus"
+from pipeline.results.summary import BdRate, Crossing, Envelope, PairedTest
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Bench:
     """Everything that was measured, as tables.
 
     ``curve`` is rd.csv; ``scores`` has a row per point, clip and metric, ``files`` one per point
-    and clip. ``anchor`` and ``tested`` are series of the curve (its column series).
+    and clip. ``anchor`` and ``tested`` are series of the curve (its column series); the anchor
+    ``opus`` stands for all of Opus's series, at each rate the best of their points, as chosen on
+    validation clips: ``validation`` is anchors.csv.
     """
 
     curve: pd.DataFrame
@@ -41,6 +44,7 @@ class Bench:
     seed: int
     anchor: str = OPUS
     tested: str = "neural"
+    validation: pd.DataFrame | None = None
 
     def bd_rates(self) -> list[BdRate]:
         """BD-rate and BD-quality of the tested curve for every metric and kind, or why not."""
@@ -70,15 +74,23 @@ class Bench:
         found = []
         for metric, kind, anchor, tested in self._compared():
             result = standing(_curve(anchor, metric), _curve(tested, metric))
-            interval = None
-            if result.kbps is not None:
-                interval = crossing_interval(
+            sure = None
+            if result.side is not None:
+                sure = sureness(
                     *self._samples(metric, kind, anchor, tested),
                     self.settings.resamples, self.settings.confidence, self.seed,
                 )  # fmt: skip
-            low, high = interval or (None, None)
-            found.append(Crossing(metric=metric, kind=kind, **vars(result), low=low, high=high))
+            drawn = vars(sure) if sure else dict.fromkeys(("agreeing", "low", "high"))
+            found.append(Crossing(metric=metric, kind=kind, **vars(result), **drawn))
         return found
+
+    def envelopes(self) -> list[Envelope]:
+        """Which points make the curve of the anchor ``opus``, for every metric and kind."""
+        return [
+            self._envelope(metric, kind, part)
+            for metric, kind, part in self._measured()
+            if part.series.map(is_opus).any()
+        ]
 
     def paired_tests(self) -> list[PairedTest]:
         """Every tested point against the anchor at the point's own measured rate, clip by clip.
@@ -112,20 +124,34 @@ class Bench:
 
     def _compared(self) -> Iterator[tuple[str, str, pd.DataFrame, pd.DataFrame]]:
         """Metric, kind, and both curves' rows by rising rate, for all that can be compared."""
-        rows = self.curve.dropna(subset=["mean"]).sort_values("file_kbps", kind="stable")
-        compared = {name for name, metric in installed().items() if metric.perceptual}
-        for (metric, kind), part in rows.groupby(["metric", "kind"], sort=False):
-            anchor = best_of(part[part.series.isin(self.anchors)], str(metric))
-            tested = part[part.series == self.tested]
-            if str(metric) in compared and len(anchor) and len(tested):
-                yield str(metric), str(kind), anchor, tested
+        for metric, kind, part in self._measured():
+            anchor, tested = (part[part.series == one] for one in (self.anchor, self.tested))
+            if self.anchor == OPUS:
+                anchor = part[part.point.isin(self._envelope(metric, kind, part).points)]
+            if len(anchor) and len(tested):
+                yield metric, kind, anchor, tested
 
-    @property
-    def anchors(self) -> list[str]:
-        """The anchor's series: of Opus all that there are, one for each setting."""
-        if self.anchor != OPUS:
-            return [self.anchor]
-        return [name for name in dict.fromkeys(self.curve.series) if is_opus(name)]
+    def _measured(self) -> Iterator[tuple[str, str, pd.DataFrame]]:
+        """Rows of the curve by rising rate, for each kind and metric that compares codecs."""
+        rows = self.curve.dropna(subset=["mean"]).sort_values("file_kbps", kind="stable")
+        for (metric, kind), part in rows.groupby(["metric", "kind"], sort=False):
+            if metric in installed() and installed()[str(metric)].perceptual:
+                yield str(metric), str(kind), part
+
+    def _envelope(self, metric: str, kind: str, part: pd.DataFrame) -> Envelope:
+        """Chosen on validation clips of that kind; of all kinds, where it has none.
+
+        For want of any with a score, on the test clips themselves, which favours Opus.
+        """
+        rows, clips = part[part.series.map(is_opus)], 0
+        if self.validation is not None:
+            seen = self.validation[self.validation.metric == metric].dropna(subset=["mean"])
+            for one in (kind, ALL):
+                if len(known := seen[seen.kind == one]):
+                    rows, clips = known, int(known.n_scored.max())
+                    break
+        points = upper_envelope(rows, _sign(metric))
+        return Envelope(metric=metric, kind=kind, points=points, validation_clips=clips)
 
     def _samples(
         self, metric: str, kind: str, anchor: pd.DataFrame, tested: pd.DataFrame
@@ -151,25 +177,6 @@ class Bench:
             for rows in (anchor, tested)
         )
         return theirs, ours, first.source.to_numpy(str)
-
-
-def is_opus(series: str) -> bool:
-    """Whether a series is Opus, at whichever setting."""
-    return series == OPUS or series.startswith(f"{OPUS}-")
-
-
-def best_of(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One curve of the rows, by rising rate, of several settings of one coder.
-
-    The upper envelope: points that no other point beats at its rate or a lower one, by this very
-    metric and on these very clips, which favours that coder. One setting alone is left as it is.
-    """
-    if rows.series.nunique() < 2:
-        return rows
-    rows = rows.assign(quality=_sign(metric) * rows["mean"])
-    rows = rows.sort_values(["file_kbps", "quality"], ascending=[True, False])
-    best_before = rows.quality.cummax().shift(fill_value=-np.inf)
-    return rows[rows.quality > best_before].drop(columns="quality")
 
 
 def _curve(rows: pd.DataFrame, metric: str) -> Curve:

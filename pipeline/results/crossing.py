@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from pipeline.results.statistics import Curve, Sample, interval
 
+SURE = 0.95
+"""The share of draws of clips that have to find the same."""
 Side = Literal["ahead", "behind", "below", "above", "mixed"]
 """Ahead or behind at every common rate; ahead only below or above one; or several crossings."""
 
@@ -59,19 +61,26 @@ def standing(anchor: Curve, tested: Curve) -> Standing:
     return Standing(side, kbps, float(np.exp(low)), float(np.exp(high)))
 
 
-def crossing_interval(
+@dataclass(frozen=True)
+class Sureness:
+    """How much of a standing hangs on the clips that were taken."""
+
+    agreeing: float
+    """Share of the draws that find the same side."""
+    low: float | None
+    high: float | None
+    """Interval of the crossing; None where there is none, or in under 19 of 20 draws."""
+
+
+def sureness(
     anchor: Sample,
     tested: Sample,
     groups: NDArray[np.str_],
     resamples: int,
     confidence: float,
     seed: int,
-) -> tuple[float, float] | None:
-    """Interval of the rate at which two curves cross, drawing whole groups of clips.
-
-    None where more than one draw in twenty has no such crossing, or the other way round: then
-    where they cross, or whether, hangs on a few clips.
-    """
+) -> Sureness | None:
+    """The same two curves compared on other draws of whole groups of clips; None for one group."""
     names, member = np.unique(groups, return_inverse=True)
     if len(names) < 2:
         return None
@@ -82,10 +91,12 @@ def crossing_interval(
     side = standing(anchor.curves(whole)[0], tested.curves(whole)[0]).side
     weights = drawn[:, member].astype(float)
     found = [
-        one.kbps
+        standing(theirs, ours)
         for theirs, ours in zip(anchor.curves(weights), tested.curves(weights), strict=True)
-        if (one := standing(theirs, ours)).side == side and one.kbps is not None
     ]
-    if len(found) < 0.95 * resamples:
-        return None
-    return interval(found, confidence, len(names))
+    same = [one for one in found if one.side == side]
+    crossed = [one.kbps for one in same if one.kbps is not None]
+    low, high = None, None
+    if len(crossed) >= SURE * resamples:
+        low, high = interval(crossed, confidence, len(names))
+    return Sureness(len(same) / resamples, low, high)

@@ -1,11 +1,12 @@
 """The result in words: nothing that one metric alone, or half of a curve, would have to carry."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from pipeline.metrics import installed
-from pipeline.results.comparisons import is_opus
+from pipeline.params.points import is_opus
+from pipeline.results.crossing import SURE
 from pipeline.results.summary import BdRate, Crossing
 
 METRIC = "visqol_audio"
@@ -18,46 +19,68 @@ NAMES = {
 """Our own series, and what to call them."""
 KINDS = {"all": "over all kinds", "speech": "on speech", "music": "on music",
          "general": "on general sounds"}  # fmt: skip
+WIDE = 2.0
+"""The highest of the common rates over the lowest, from which on one may speak of every rate."""
 
 
 def headline(
     curve: pd.DataFrame, bd_rates: Sequence[BdRate], crossings: Sequence[Crossing]
 ) -> list[str]:
-    """Where the neural codec stands against Opus at its best, in some sentences.
+    """Where the neural codec stands against Opus, in some sentences.
 
     First over all kinds, then kind by kind: at which rates it is ahead and at which behind, by
-    every judge; then the bitrate that it saves, if two judges agree on its sign.
+    every judge; then the bitrate that it saves, if judges that work differently agree on its sign.
     """
-    tested = tested_series(curve)
+    tested, opus = tested_series(curve), called(curve)
     if tested is None:
         return ["This run has no point of the neural codec's own curves: it only shows the others."]
-    if not any(map(is_opus, curve.series)):
+    if opus is None:
         return ["This run has no point of Opus, so there is nothing to compare with."]
     if not crossings:
         return ["No clip could be scored, so there is nothing to say about quality."]
     kinds = [kind for kind in KINDS if any(row.kind == kind for row in crossings)]
-    return [sentence for kind in kinds for sentence in verdict(tested, kind, bd_rates, crossings)]
+    return [
+        sentence for kind in kinds for sentence in verdict(tested, opus, kind, bd_rates, crossings)
+    ]
+
+
+def called(curve: pd.DataFrame) -> str | None:
+    """What Opus is to be called: at its best only where the run has several settings of it."""
+    series = {name for name in curve.series if is_opus(name)}
+    if not series:
+        return None
+    return "Opus at its best" if len(series) > 1 else "Opus at one setting alone"
 
 
 def verdict(
-    tested: str, kind: str, bd_rates: Sequence[BdRate], crossings: Sequence[Crossing]
+    tested: str, opus: str, kind: str, bd_rates: Sequence[BdRate], crossings: Sequence[Crossing]
 ) -> list[str]:
-    """What the judges say of one kind: on which side of Opus's curve, and how much bitrate."""
+    """What the judges say of one kind: on which side of Opus's curve, and how much bitrate.
+
+    Nothing where one judge alone, or several that work alike, have scores.
+    """
     judged = [row for row in crossings if row.kind == kind and row.side is not None]
     if not judged:
-        return [f"{_upper(KINDS[kind])}, {NAMES[tested]} and Opus share no rate."]
-    sides = {row.side for row in judged}
-    parts = [f"by {installed()[row.metric].title} it is {_where(row)}" for row in judged]
-    if len(sides) == 1 and sides <= {"ahead", "behind"}:
-        titles = _listed([installed()[row.metric].title for row in judged])
-        parts = [f"{_where(judged[0])} by {titles}"]
-    said = f"{_upper(KINDS[kind])}, against Opus at equal bitrate, {NAMES[tested]}: "
+        return [f"{_upper(KINDS[kind])}, {NAMES[tested]} and {opus} share no rate."]
+    if not independent(row.metric for row in judged):
+        return [
+            f"{_upper(KINDS[kind])}, nothing is said: no two judges that work differently have "
+            f"scores, {_titles(judged)} alone."
+        ]
+    parts = [
+        f"{place} by {_titles(row for row in judged if where(row) == place)}"
+        for place in dict.fromkeys(map(where, judged))
+    ]
+    said = f"{_upper(KINDS[kind])}, against {opus} at equal bitrate, {NAMES[tested]} is "
     said += "; ".join(parts) + "."
-    if len(sides) > 1:
-        said += " The judges disagree."
-    elif len(judged) == 1:
-        said += " That is one judge alone."
-    return [said, *_saved(kind, bd_rates)]
+    if len({row.side for row in judged}) > 1:
+        return [said, "The judges disagree."]
+    return [said, *_between_crossings(judged), *_saved(opus, kind, bd_rates)]
+
+
+def independent(names: Iterable[str]) -> bool:
+    """Whether at least two of these metrics work differently."""
+    return len({installed()[name].family or name for name in names}) > 1
 
 
 def tested_series(curve: pd.DataFrame) -> str | None:
@@ -76,29 +99,44 @@ def saving(row: BdRate, tested: str, anchor: str) -> str:
     )
 
 
-def _saved(kind: str, bd_rates: Sequence[BdRate]) -> list[str]:
+def where(row: Crossing) -> str:
+    """Ahead or behind, at which rates, and whether other clips might have said otherwise."""
+    span = f"from {row.lowest:.1f} to {row.highest:.1f} kbps"
+    if row.side == "mixed":
+        return f"neither ahead nor behind {span}, where the curves cross more than once,"
+    if row.side in ("ahead", "behind"):
+        wide = row.highest is not None and row.highest >= WIDE * (row.lowest or 0.0)
+        said = f"{row.side} at every rate {span}"
+        if not wide:
+            said = f"{row.side} {span}, the only rates that both have,"
+    else:
+        between = f" ({row.low:.1f} to {row.high:.1f})" if row.low is not None else ""
+        first, then = ("ahead", "behind") if row.side == "below" else ("behind", "ahead")
+        said = f"{first} below {row.kbps:.1f} kbps{between} and {then} above"
+    if row.agreeing is not None and row.agreeing < SURE:
+        said += f" (in {row.agreeing:.0%} of resamples)"
+    return said
+
+
+def _between_crossings(judged: Sequence[Crossing]) -> list[str]:
+    """Where judges that see the same crossing see it at other rates."""
+    found = sorted(f"{row.kbps:6.1f}" for row in judged if row.kbps is not None)
+    if not found or found[0] == found[-1]:
+        return []
+    return [f"From {found[0].strip()} to {found[-1].strip()} kbps the judges disagree."]
+
+
+def _saved(opus: str, kind: str, bd_rates: Sequence[BdRate]) -> list[str]:
     known = [row for row in bd_rates if row.kind == kind and row.percent is not None]
     signs = {row.percent is not None and row.percent < 0 for row in known}
-    if len(known) < 2 or len(signs) > 1:
+    if not independent(row.metric for row in known) or len(signs) > 1:
         return []
     parts = [
         f"{_changed(row.percent or 0.0)} by {installed()[row.metric].title}"
         f"{_between(row)}{_scores(row)}"
         for row in known
     ]
-    return [f"For the same score it needs {_listed(parts)} bitrate than Opus."]
-
-
-def _where(row: Crossing) -> str:
-    """Ahead or behind, and at which rates."""
-    span = f"from {row.lowest:.1f} to {row.highest:.1f} kbps"
-    if row.side in ("ahead", "behind"):
-        return f"{row.side} at every rate {span}"
-    if row.side == "mixed":
-        return f"neither ahead nor behind {span}, where the curves cross more than once"
-    between = f" ({row.low:.1f} to {row.high:.1f})" if row.low is not None else ""
-    first, then = ("ahead", "behind") if row.side == "below" else ("behind", "ahead")
-    return f"{first} below {row.kbps:.1f} kbps{between} and {then} above"
+    return [f"For the same score it needs {_listed(parts)} bitrate than {opus}."]
 
 
 def _scores(row: BdRate) -> str:
@@ -120,6 +158,10 @@ def _between(row: BdRate) -> str:
         small, large = sorted((abs(row.low), abs(row.high)))
         return f" ({small:.0f} to {large:.0f} %)"
     return f" (from {_changed(row.low)} to {_changed(row.high)})"
+
+
+def _titles(rows: Iterable[Crossing]) -> str:
+    return _listed([installed()[row.metric].title for row in rows])
 
 
 def _listed(names: list[str]) -> str:

@@ -54,8 +54,8 @@ class Comparison:
     """Difference in rate at equal quality."""
     quality: float | None
     """Difference in quality at equal rate, in the metric's unit."""
-    overlap: float | None
-    """Share of the smaller curve's quality range that both curves cover, 0 to 1."""
+    overlap: tuple[float, float] | None
+    """Shares of the anchor's and of the tested curve's quality range that both cover, 0 to 1."""
     reason: str
 
 
@@ -73,9 +73,10 @@ def bd_rate(
     """Bjøntegaard differences of ``tested`` against ``anchor``; negative rate: it needs less.
 
     Refused, with a reason that calls the curves by ``names``, where a curve has under four points,
-    where its quality does not rise with its rate, or where less than ``min_overlap`` of the
-    quality ranges, or than ``least`` in the quality's own unit, is common. Source: Bjøntegaard,
-    VCEG-M33, 2001; Akima interpolation as in Herglotz et al., "The Bjøntegaard bible", 2023.
+    where its quality does not rise with its rate, or where less than ``min_overlap`` of either
+    curve's quality range, or than ``least`` in the quality's own unit, is common. Source:
+    Bjøntegaard, VCEG-M33, 2001; Akima interpolation as in Herglotz et al., "The Bjøntegaard
+    bible", 2023.
     """
     curves = []
     for name, (rate, quality) in zip(names, (anchor, tested), strict=True):
@@ -88,10 +89,12 @@ def bd_rate(
         curves.append((rate, quality))
     (anchor_rate, anchor_quality), (tested_rate, tested_quality) = curves
     common = min(anchor_quality[-1], tested_quality[-1]) - max(anchor_quality[0], tested_quality[0])
-    smaller = min(np.ptp(anchor_quality), np.ptp(tested_quality))
-    overlap = max(0.0, float(common / smaller))
-    if overlap < min_overlap or overlap == 0:
-        return _refused(f"only {overlap:.0%} of the quality ranges overlap", overlap)
+    if common <= 0:
+        return _refused("the curves share no quality", (0.0, 0.0))
+    overlap = (float(common / np.ptp(anchor_quality)), float(common / np.ptp(tested_quality)))
+    for name, share in zip(names, overlap, strict=True):
+        if share < min_overlap:
+            return _refused(f"only {share:.0%} of the {name} curve's range is common", overlap)
     if common < least:
         return _refused(
             f"the curves share a range of {common:.3g}, too little: {least:.3g} are needed", overlap
@@ -107,7 +110,7 @@ def bd_rate(
     return Comparison(percent, gain if np.isfinite(gain) else None, overlap, "")
 
 
-def _refused(reason: str, overlap: float | None = None) -> Comparison:
+def _refused(reason: str, overlap: tuple[float, float] | None = None) -> Comparison:
     return Comparison(None, None, overlap, reason)
 
 

@@ -10,7 +10,7 @@ from codec.errors import UserError
 from codec.files import write_text
 
 VERSION = 2
-"""Of the form below; a file of another one is refused."""
+"""Of a summary's form; a file of another one is refused."""
 
 
 class _Part(BaseModel):
@@ -78,7 +78,8 @@ class BdRate(_Part):
     kind: str
     percent: float | None
     quality: float | None
-    overlap: float | None
+    overlap: tuple[float, float] | None
+    """Shares of the anchor's and of the tested curve's scores that both reach."""
     reason: str
     low: float | None
     high: float | None
@@ -91,6 +92,7 @@ class Crossing(_Part):
 
     ``side``: ahead or behind at every rate from ``lowest`` to ``highest`` kbps, ahead only below or
     above ``kbps`` (with its interval), or mixed; None where the curves share no rate.
+    ``agreeing`` is the share of resamples of the clips that find the same side.
     """
 
     metric: str
@@ -101,6 +103,20 @@ class Crossing(_Part):
     high: float | None
     lowest: float | None
     highest: float | None
+    agreeing: float | None
+
+
+class Envelope(_Part):
+    """The points that make Opus's curve by one metric of one kind, by rising rate.
+
+    They were chosen on that many ``validation_clips``; on the test clips themselves where there
+    was none with a score.
+    """
+
+    metric: str
+    kind: str
+    points: list[str]
+    validation_clips: int
 
 
 class PairedTest(_Part):
@@ -154,6 +170,7 @@ class Summary(_Part):
     points: dict[str, Point]
     bd_rate: list[BdRate]
     crossings: list[Crossing] = []
+    envelopes: list[Envelope] = []
     paired: list[PairedTest]
     ablations: list[Ablation]
     unscored: list[Unscored]

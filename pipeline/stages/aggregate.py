@@ -2,7 +2,7 @@
 
 rd.csv has one row per point, metric and kind (and `all` kinds): mean, interval, counts, rates,
 costs and audio bandwidth.
-summary.json has the same as a tree, with BD-rates against Opus; `check` and DVC compare it.
+summary.json has the same as a tree, with comparisons with Opus; `check` and DVC compare it.
 """
 
 import hashlib
@@ -14,11 +14,11 @@ import pandas as pd
 from codec.errors import UserError
 from pipeline import layout, params
 from pipeline.corpora.manifest import FILE_NAME, KINDS
-from pipeline.layout import CURVE, SUMMARY, TEST
+from pipeline.layout import ANCHORS, CURVE, SUMMARY, TEST
 from pipeline.params import Params, Statistics
 from pipeline.results import comparisons, summary, tables
 from pipeline.results.curve import ALL, table
-from pipeline.results.headline import headline, tested_series, verdict
+from pipeline.results.headline import called, headline, tested_series, verdict
 from pipeline.results.statistics import bootstrap_mean
 from pipeline.stage import enter, log
 
@@ -64,18 +64,18 @@ def main() -> None:
     tables.write(CURVE, curve, "%.6g")
     bench = comparisons.Bench(
         curve, scores, files, settings.statistics, settings.seed,
-        tested=tested_series(curve) or "neural",
+        tested=tested_series(curve) or "neural", validation=tables.read(ANCHORS),
     )  # fmt: skip
     bd_rates = bench.bd_rates()
     crossings = bench.crossings()
-    sentences = headline(curve, bd_rates, crossings)
+    sentences, opus = headline(curve, bd_rates, crossings), called(curve) or "Opus"
     first = files[files.point == points[0]]
     summary.write(
         SUMMARY,
         summary.Summary(
             headline=sentences,
             verdicts={
-                kind: " ".join(verdict(bench.tested, kind, bd_rates, crossings))
+                kind: " ".join(verdict(bench.tested, opus, kind, bd_rates, crossings))
                 for kind in kinds_of(files)
             },
             points={
@@ -89,6 +89,7 @@ def main() -> None:
             },
             bd_rate=bd_rates,
             crossings=crossings,
+            envelopes=bench.envelopes(),
             paired=bench.paired_tests(),
             ablations=ablations(settings),
             unscored=unscored(scores),

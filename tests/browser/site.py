@@ -57,7 +57,7 @@ def build(
     bd_rates, paired, crossings = found.bd_rates(), found.paired_tests(), found.crossings()
     summary = Summary(
         headline=headline(curve, bd_rates, crossings), verdicts={}, crossings=crossings,
-        bd_rate=bd_rates, paired=paired,
+        bd_rate=bd_rates, paired=paired, envelopes=found.envelopes(),
         points={
             point: {
                 "delay_ms": 0.0, "about": {"coder": "invented"}, "series": series, "chosen": "",

@@ -38,7 +38,7 @@ def test_every_stage_comes_after_what_it_needs(graph: list[Stage]) -> None:
 def test_there_is_a_stage_per_model_and_per_point(graph: list[Stage]) -> None:
     found = params.load(ROOT / "params.yaml")
     assert {stage.name for stage in graph} == {
-        "prepare", "pretrain", "aggregate", "speed", "report", "check",
+        "prepare", "pretrain", "anchors", "aggregate", "speed", "report", "check",
         *(f"{group}@{model}" for model in found.models
           for group in ("train", "fit_entropy", "symbols")),
         *(f"{group}@{point}" for point in found.points for group in ("code", "score")),

@@ -1,11 +1,14 @@
 """Headlines that cannot flatter: planted runs, and what is said of them."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 from pipeline.params import Statistics
 from pipeline.results.comparisons import Bench
 from pipeline.results.crossing import standing
+from pipeline.results.envelope import upper_envelope
 from pipeline.results.headline import headline
 
 SETTINGS = Statistics(resamples=100, confidence=0.95, min_overlap=0.5)
@@ -49,8 +52,9 @@ def said(series: dict[str, dict[str, tuple[float, ...]]]) -> str:
 def test_ahead_and_behind_at_every_rate_are_said_in_those_words() -> None:
     better = said({"opus": judged(*OPUS), "neural": judged(2.4, 3.1, 3.8, 4.5)})
     assert better.startswith(
-        "Over all kinds, against Opus at equal bitrate, the neural codec: ahead at every rate from "
-        "6.0 to 22.0 kbps by ViSQOL audio and Zimtohrli. For the same score it needs "
+        "Over all kinds, against Opus at one setting alone at equal bitrate, the neural codec is "
+        "ahead at every rate from 6.0 to 22.0 kbps by ViSQOL audio and Zimtohrli. For the same "
+        "score it needs "
     )
     assert "less by ViSQOL audio" in better
     assert "2.40 to 4.20" in better
@@ -61,9 +65,17 @@ def test_ahead_and_behind_at_every_rate_are_said_in_those_words() -> None:
 
 def test_where_curves_cross_both_sides_are_said() -> None:
     text = said({"opus": judged(*OPUS), "neural": judged(2.3, 2.9, 3.3, 3.6)})
-    assert "by ViSQOL audio it is ahead below 12.1 kbps (" in text
-    assert "and behind above" in text
+    assert "is ahead below 12.1 kbps (" in text
+    assert "and behind above by ViSQOL audio and Zimtohrli." in text
     assert "disagree" not in text
+    # The same sides, and another crossing: between the two the judges say opposite things.
+    later = {
+        "visqol_audio": (2.3, 2.9, 3.3, 3.6),
+        "zimtohrli": judged(2.3, 3.0, 3.6, 4.0)["zimtohrli"],
+    }
+    text = said({"opus": judged(*OPUS), "neural": later})
+    assert "ahead below 12.1 kbps" in text
+    assert "From 12.1 to 17.5 kbps the judges disagree." in text
 
 
 def test_judges_that_disagree_are_said_to_and_no_saving_is_claimed() -> None:
@@ -72,25 +84,99 @@ def test_judges_that_disagree_are_said_to_and_no_saving_is_claimed() -> None:
         "zimtohrli": judged(1.5, 2.3, 3.0, 3.6)["zimtohrli"],
     }
     text = said({"opus": judged(*OPUS), "neural": ours})
-    assert "by ViSQOL audio it is ahead at every rate" in text
-    assert "by Zimtohrli it is behind at every rate" in text
+    assert "ahead at every rate from 6.0 to 22.0 kbps by ViSQOL audio" in text
+    assert "behind at every rate from 6.0 to 22.0 kbps by Zimtohrli" in text
     assert text.endswith("The judges disagree.")
 
 
-def test_one_judge_alone_makes_no_saving() -> None:
-    one = {"visqol_audio": OPUS}, {"visqol_audio": (2.4, 3.1, 3.8, 4.5)}
-    text = said(dict(zip(("opus", "neural"), one, strict=True)))
-    assert text.endswith("That is one judge alone.")
+def test_a_third_judge_that_disagrees_is_heard_though_it_has_no_bd_rate() -> None:
+    """Two would have made a saving."""
+    ahead = judged(2.4, 3.1, 3.8, 4.5)
+    opus = {**judged(*OPUS), "stoi": (0.90, 0.91, 0.92, 0.93)}
+    text = said({"opus": opus, "neural": {**ahead, "stoi": (0.89, 0.90, 0.91, 0.92)}})
+    assert "behind at every rate from 6.0 to 22.0 kbps by STOI" in text
+    assert text.endswith("The judges disagree.")
+
+
+@pytest.mark.parametrize("judges", [["visqol_audio"], ["visqol_audio", "visqol_speech"]])
+def test_judges_that_work_alike_make_no_headline(judges: list[str]) -> None:
+    ours, theirs = (dict.fromkeys(judges, scores) for scores in ((2.4, 3.1, 3.8, 4.5), OPUS))
+    text = said({"opus": theirs, "neural": ours})
+    assert text.startswith("Over all kinds, nothing is said: no two judges that work differently")
+    assert "ahead" not in text
+    assert "less" not in text
 
 
 def test_an_anchor_with_its_bandwidth_starved_does_not_help() -> None:
     """The best of all Opus settings is what counts, rate by rate."""
     starved = {"opus": judged(1.5, 2.0, 2.3, 2.7), "neural": judged(2.0, 2.3, 2.7, 3.0)}
-    assert "ahead at every rate" in said(starved)
-    assert "behind at every rate" in said({**starved, "opus-band": judged(2.7, 3.0, 3.4, 3.6)})
+    alone = said(starved)
+    assert "against Opus at one setting alone at equal bitrate" in alone
+    assert "ahead at every rate" in alone
+    best = said({**starved, "opus-band": judged(2.7, 3.0, 3.4, 3.6)})
+    assert "against Opus at its best at equal bitrate" in best
+    assert "behind at every rate" in best
     mixed = bench({**starved, "opus-band": judged(1.4, 3.0, 3.4, 3.6)})
     ((_, _, anchor, _), _) = mixed._compared()
     assert anchor.point.tolist() == ["opus-0", "opus-band-1", "opus-band-2", "opus-band-3"]
+
+
+def test_the_best_settings_are_chosen_on_validation_clips_not_on_test_clips() -> None:
+    """On the test clips the other series is the better one at every rate."""
+    series = {
+        "opus": judged(*OPUS),
+        "opus-band": judged(2.1, 2.8, 3.5, 4.3),
+        "neural": judged(*OPUS),
+    }
+    seen = bench({"opus": judged(2.5, 3.0, 3.5, 4.4), "opus-band": judged(2.4, 2.9, 3.4, 4.5)})
+    validation = seen.curve.assign(n_scored=7)
+    tested = bench(series)
+    tested = replace(tested, validation=validation[validation.metric == "visqol_audio"])
+    by_metric = {row.metric: row for row in tested.envelopes()}
+    assert by_metric["visqol_audio"].points == ["opus-0", "opus-1", "opus-2", "opus-band-3"]
+    assert by_metric["visqol_audio"].validation_clips == 7
+    # No validation clip has a score of the other metric: then what favours Opus.
+    assert by_metric["zimtohrli"].points == [f"opus-band-{at}" for at in range(4)]
+    assert by_metric["zimtohrli"].validation_clips == 0
+    anchor, _ = (anchor for _, _, anchor, _ in tested._compared())
+    assert anchor.point.tolist() == by_metric["visqol_audio"].points
+
+
+def test_the_upper_envelope_has_one_setting_for_each_rate() -> None:
+    rows = pd.DataFrame(
+        [("a", 6.0, 2.0), ("dear", 9.0, 1.9), ("b", 9.0, 3.0), ("near", 9.3, 3.1), ("c", 12.0, 3.1),
+         ("none", 7.0, float("nan"))],
+        columns=["point", "file_kbps", "mean"],
+    )  # fmt: skip
+    assert upper_envelope(rows, 1) == ["a", "near"]
+    # Where lower is better, one that costs more and is no better is not on it.
+    assert upper_envelope(rows, -1) == ["a", "dear"]
+
+
+def test_a_codec_that_is_better_in_a_corner_is_not_said_to_be_better_at_every_rate() -> None:
+    made = bench({"opus": judged(*OPUS), "neural": judged(2.4, 2.5, 2.6, 2.75)})
+    slower = dict(zip(RATES, (4.0, 5.0, 6.0, 7.0), strict=True))
+    for table, column, unit in ((made.curve, "file_kbps", 1), (made.files, "file_bytes", 250)):
+        ours = table["point"].str.startswith("neural")
+        table.loc[ours, column] = (table[ours][column] / unit).map(slower) * unit
+    rows = made.bd_rates()
+    assert {row.percent for row in rows} == {None}
+    assert rows[0].reason == "only 16% of the Opus curve's range is common"
+    text = " ".join(headline(made.curve, rows, made.crossings()))
+    assert "ahead from 6.0 to 7.0 kbps, the only rates that both have, by ViSQOL audio" in text
+    assert "every rate" not in text
+    assert "less" not in text
+
+
+def test_what_other_draws_of_clips_do_not_bear_out_is_said_to_be_so() -> None:
+    made = bench({"opus": judged(*OPUS), "neural": judged(*(one + 0.01 for one in OPUS))})
+    ours = made.scores["point"].str.startswith("neural")
+    # One clip alone makes the difference.
+    one = made.scores["clip"] == "00"
+    made.scores.loc[ours & one, "value"] *= 1.2
+    made.scores.loc[ours & ~one, "value"] *= 0.99
+    text = " ".join(headline(made.curve, made.bd_rates(), made.crossings()))
+    assert "% of resamples)" in text
 
 
 def test_curves_that_overlap_in_a_tenth_of_mos_have_no_bd_rate() -> None:
@@ -111,7 +197,7 @@ def test_a_run_of_rvq_or_of_anchors_alone_is_said_to_be_that() -> None:
     made = bench({"opus": judged(*OPUS), "rvq": judged(2.4, 3.1, 3.8, 4.5)})
     found = Bench(made.curve, made.scores, made.files, SETTINGS, 0, tested="rvq")
     text = headline(made.curve, found.bd_rates(), found.crossings())[0]
-    assert "the neural codec with RVQ: ahead at every rate" in text
+    assert "the neural codec with RVQ is ahead at every rate" in text
     for series, words in (("opus", "no point of the neural codec"), ("neural", "no point of Opus")):
         assert words in headline(made.curve.assign(series=series), [], [])[0]
 

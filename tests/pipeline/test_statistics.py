@@ -53,7 +53,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 def test_bd_rate_of_a_shifted_curve_is_the_shift(factor: float) -> None:
     found = bd_rate((RATES, QUALITY), (RATES * factor, QUALITY), 0.5)
     assert found.percent == pytest.approx(100 * (factor - 1), abs=1e-6)
-    assert found.overlap == pytest.approx(1)
+    assert found.overlap == pytest.approx((1, 1))
     shuffled = [2, 0, 3, 1]
     again = bd_rate((RATES[shuffled], QUALITY[shuffled]), (RATES * factor, QUALITY), 0.5)
     assert again.percent == pytest.approx(found.percent)
@@ -64,8 +64,11 @@ def test_bd_rate_of_a_shifted_curve_is_the_shift(factor: float) -> None:
     [
         (RATES[:3], QUALITY[:3], "has 3 points"),
         (RATES, QUALITY[[0, 2, 1, 3]], "does not rise"),
-        (RATES, QUALITY + 5, "0% of the quality ranges overlap"),
-        (RATES, QUALITY + 1.5, "overlap"),
+        (RATES, QUALITY + 5, "the curves share no quality"),
+        (RATES, QUALITY + 1.5, "only 21% of the anchor curve's range is common"),
+        # All of its own range is common, and a corner of the anchor's.
+        (RATES, 3.3 + 0.1 * QUALITY, "of the anchor curve's range is common"),
+        (RATES, 4 * QUALITY - 6, "of the tested curve's range is common"),
     ],
 )
 def test_what_cannot_be_compared_has_a_reason(rates, quality, reason: str) -> None:
