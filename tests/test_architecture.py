@@ -1,6 +1,8 @@
 """The arrows between rooms, and that each stage's dependencies have the code that it runs."""
 
 import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,19 @@ def edges(source: str, target: str) -> set[tuple[str, str]]:
 
 def test_the_codec_knows_no_bench() -> None:
     assert not edges("codec", "pipeline")
+
+
+def test_the_codec_imports_what_its_group_of_dependencies_names() -> None:
+    """The group is what `.ci/dist` installs; Python's own modules are in no group."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    imports = {
+        name.partition(".")[0]
+        for path in FILES
+        if covered(path, {"codec"})
+        for name in imported(path)
+    }
+    others = imports - sys.stdlib_module_names - set(PACKAGES)
+    assert {name.replace("_", "-") for name in others} == set(project["dependency-groups"]["codec"])
 
 
 def test_what_trains_and_what_makes_bytes_share_plain_data_alone() -> None:

@@ -5,7 +5,7 @@ from codec.errors import one_line
 from codec.process import let_threads_sleep
 from pipeline.cli import results, run
 
-app = codec.application(*codec.COMMANDS, *run.COMMANDS, *results.COMMANDS)
+app = codec.application(*codec.COMMANDS, *run.COMMANDS, *results.COMMANDS, completion=True)
 
 
 def main() -> None:
