@@ -17,7 +17,7 @@ from codec.files import write_text
 from pipeline.corpora.manifest import Clip
 from pipeline.metrics import installed
 from pipeline.report import figures, player, provenance, sketch, tables
-from pipeline.results.headline import METRIC
+from pipeline.results.headline import METRIC, called, tested_series
 from pipeline.results.summary import BdRate, PairedTest, Summary
 
 KIND_TITLES = {"all": "All kinds", "speech": "Speech", "music": "Music", "general": "General"}
@@ -93,6 +93,7 @@ def write(folder: Path, run: Contents) -> None:
         ),
         pairs=run.pairs,
         inside=inside_titles(run),
+        tested=called(tested_series(run.curve)),
         entropy=run.models["entropy"].to_dict("records"),
         coders=tables.coders_table(run.models["entropy_coders"]),
         codes=tables.codes_table(run.models["codes"]),

@@ -45,13 +45,13 @@ def verdict(
     """What the judges say of one kind: on which side of Opus's curve, and how much bitrate."""
     judged = [row for row in crossings if row.kind == kind and row.side is not None]
     if not judged:
-        return [f"{_upper(KINDS[kind])}, {NAMES[tested]} and Opus share no rate."]
+        return [f"{_upper(KINDS[kind])}, {called(tested)} and Opus share no rate."]
     sides = {row.side for row in judged}
     parts = [f"by {installed()[row.metric].title} it is {_where(row)}" for row in judged]
     if len(sides) == 1 and sides <= {"ahead", "behind"}:
         titles = _listed([installed()[row.metric].title for row in judged])
         parts = [f"{_where(judged[0])} by {titles}"]
-    said = f"{_upper(KINDS[kind])}, against Opus at equal bitrate, {NAMES[tested]}: "
+    said = f"{_upper(KINDS[kind])}, against Opus at equal bitrate, {called(tested)}: "
     said += "; ".join(parts) + "."
     if len(sides) > 1:
         said += " The judges disagree."
@@ -61,8 +61,19 @@ def verdict(
 
 
 def tested_series(curve: pd.DataFrame) -> str | None:
-    """The series that stands for our codec, the first one of ``NAMES`` that there is."""
-    return next((series for series in NAMES if series in set(curve.series)), None)
+    """The series that is compared with Opus: the first one of ``NAMES`` that there is.
+
+    Where none of ours is, it is the only one beside Opus.
+    """
+    found = dict.fromkeys(curve.series)
+    others = [series for series in found if not is_opus(series)]
+    alone = others[0] if len(others) == 1 else None
+    return next((series for series in NAMES if series in found), alone)
+
+
+def called(tested: str | None) -> str:
+    """What sentences call the series that is compared; None as in a run without one."""
+    return NAMES.get(tested or "neural", tested or "")
 
 
 def saving(row: BdRate, tested: str, anchor: str) -> str:

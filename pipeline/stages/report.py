@@ -20,7 +20,7 @@ from pipeline.stage import enter, log
 def main() -> None:
     settings = params.load()
     series = settings.series()
-    models = [BASE, *settings.models]
+    models = [BASE, *settings.models] if settings.models else []
     inside = {
         name: tables.read_all(layout.model_table(model, name) for model in settings.models)
         for name in ("entropy", "entropy_coders", "codes", "histogram")
