@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test check anchors gate format bench dashboard clean
+.PHONY: help install reproduce test check anchors gate dist format bench dashboard clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ anchors:  ## which anchors are installed, and what to install for the others; in
 
 gate: install  ## a small real run in a copy, compared with reports/baseline-ci.json
 	.ci/gate
+
+dist:  ## wheel and sdist in dist/, tried in a bare environment (PYTHON=python3.13: of another version)
+	.ci/dist $(PYTHON)
 
 format: install  ## let ruff format and mend
 	$(BIN)/ruff format .

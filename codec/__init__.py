@@ -7,7 +7,9 @@ from codec.config import PRESETS, CodecConfig
 if TYPE_CHECKING:
     from codec.model import AudioCodec, load
 
-__all__ = ["PRESETS", "AudioCodec", "CodecConfig", "load"]
+__all__ = ["PRESETS", "AudioCodec", "CodecConfig", "__version__", "load"]
+
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from codec import __version__
+
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Released name, model folder or model file.")
 ]
@@ -38,7 +40,13 @@ def encode(
     jobs: JobsOption = 1,
     force: ForceOption = False,
 ) -> None:
-    """Compress an audio file, or every audio file in a folder."""
+    """Compress an audio file, or every audio file in a folder.
+
+    \b
+    rdcodec encode speech.wav speech.rdc --kbps 6
+    rdcodec encode recordings/ coded/ --jobs 2
+    ffmpeg -i talk.mp4 -f wav - | rdcodec encode - talk.rdc
+    """
     from codec import batch
     from codec.errors import UserError
 
@@ -71,7 +79,13 @@ def decode(
     jobs: JobsOption = 1,
     force: ForceOption = False,
 ) -> None:
-    """Decompress .rdc to audio of the original's rate and length."""
+    """Decompress .rdc to audio of the original's rate and length.
+
+    \b
+    rdcodec decode speech.rdc back.wav
+    rdcodec decode speech.rdc part.flac --start 60 --duration 5
+    rdcodec decode coded/ decoded/ --jobs 2
+    """
     from codec import batch
     from codec.errors import UserError
 
@@ -95,7 +109,11 @@ def trim(
     codebooks: Annotated[int, typer.Option("--codebooks", help="How many of them to keep.")],
     force: ForceOption = False,
 ) -> None:
-    """Cut a file of a residual model down to its first codebooks; nothing is encoded again."""
+    """Cut a file of a residual model down to its first codebooks; nothing is encoded again.
+
+    \b
+    rdcodec trim in.rdc out.rdc --codebooks 2
+    """
     from codec import batch
 
     source, out = _ready(source, target, ".rdc", force)
@@ -110,6 +128,9 @@ def info(
     """Say what an .rdc file holds and what it costs.
 
     Only the count of symbols needs the file's model; without it, the rest is said.
+
+    \b
+    rdcodec info speech.rdc --json
     """
     from codec import batch
 
@@ -215,12 +236,33 @@ def _tell(line: str, out: Path) -> None:
     typer.echo(line, err=is_stream(out))
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rdcodec {__version__}")
+        raise typer.Exit
+
+
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """rdcodec: a neural audio codec, and the bench that tells where it stands."""
+
+
 COMMANDS: tuple[Callable[..., None], ...] = (encode, decode, trim, info, verify, models)
 
 
-def application(*commands: Callable[..., None]) -> typer.Typer:
-    """A command line of these commands, each named as its function is."""
-    app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+def application(*commands: Callable[..., None], completion: bool = False) -> typer.Typer:
+    """A command line of these commands, each named as its function is.
+
+    ``completion`` offers to install completion, which shells do for a program of one word alone.
+    """
+    app = typer.Typer(
+        add_completion=completion, no_args_is_help=True, pretty_exceptions_enable=False
+    )
+    app.callback()(_common)
     for command in commands:
         app.command()(command)
     return app

@@ -1,6 +1,8 @@
 """The arrows between rooms, and that each stage's dependencies have the code that it runs."""
 
 import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,19 @@ def test_the_codec_knows_no_bench() -> None:
     assert not edges("codec", "pipeline")
 
 
+def test_the_codec_imports_what_its_group_of_dependencies_names() -> None:
+    """The group is what `.ci/dist` installs; Python's own modules are in no group."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    imports = {
+        name.partition(".")[0]
+        for path in FILES
+        if covered(path, {"codec"})
+        for name in imported(path)
+    }
+    others = imports - sys.stdlib_module_names - set(PACKAGES)
+    assert {name.replace("_", "-") for name in others} == set(project["dependency-groups"]["codec"])
+
+
 def test_what_trains_and_what_makes_bytes_share_plain_data_alone() -> None:
     assert not edges("codec/coding", "codec/nn")
     assert {other for _, other in edges("codec/nn", "codec/coding")} <= PLAIN
@@ -70,9 +85,11 @@ def test_only_running_knows(package: str) -> None:
 
 
 def test_stages_import_no_stage_and_parts_import_none_either() -> None:
-    # The command `check` is the stage of that name, run by hand.
+    # The command `check` is the stage of that name, run by hand; `bench` runs some without DVC.
+    stages = ("prepare", "code", "score", "aggregate", "speed", "report")
     assert edges("pipeline", "pipeline/stages") == {
-        ("pipeline/cli/results.py", "pipeline/stages/check.py")
+        ("pipeline/cli/results.py", "pipeline/stages/check.py"),
+        *(("pipeline/cli/bench.py", f"pipeline/stages/{stage}.py") for stage in stages),
     }
 
 

@@ -3,9 +3,11 @@
 from codec import cli as codec
 from codec.errors import one_line
 from codec.process import let_threads_sleep
-from pipeline.cli import results, run
+from pipeline.cli import bench, results, run
 
-app = codec.application(*codec.COMMANDS, *run.COMMANDS, *results.COMMANDS)
+app = codec.application(
+    *codec.COMMANDS, *run.COMMANDS, *bench.COMMANDS, *results.COMMANDS, completion=True
+)
 
 
 def main() -> None:

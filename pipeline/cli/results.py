@@ -56,7 +56,12 @@ def check(
         bool, typer.Option("--strict", help="Exit with 1 where nothing can be compared, too.")
     ] = False,
 ) -> None:
-    """Compare the results with the baseline; worse values exit with 1."""
+    """Compare the results with the baseline; worse values exit with 1.
+
+    \b
+    rdcodec check --strict
+    rdcodec check --update --reason "new beta"
+    """
     from pipeline import params
     from pipeline.layout import SPEED, SUMMARY
     from pipeline.report import page, provenance
@@ -84,7 +89,11 @@ def score(
     ] = "general",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Score any pair of files with every metric that is made for its kind."""
+    """Score any pair of files with every metric that is made for its kind.
+
+    \b
+    rdcodec score original.wav decoded.wav --kind speech
+    """
     import json
 
     from pipeline.corpora.manifest import KINDS
@@ -162,7 +171,12 @@ def compare(
         Path, typer.Option("--out", metavar="FOLDER", help="Where the page goes.")
     ] = Path("reports/compare"),
 ) -> None:
-    """Compare the results of two runs: curves and BD-rates of B against A, on a page."""
+    """Compare the results of two runs: curves and BD-rates of B against A, on a page.
+
+    \b
+    rdcodec compare HEAD~1
+    rdcodec compare ../before ../after --out page/
+    """
     from pipeline import params
     from pipeline.report import page
     from pipeline.results import compare as comparison

@@ -40,7 +40,14 @@ def run(
         bool, typer.Option("--dry-run", help="Only say what would run, and why.")
     ] = False,
 ) -> None:
-    """Run the pipeline of dvc.yaml: what changed, and what depends on it."""
+    """Run the pipeline of dvc.yaml: what changed, and what depends on it.
+
+    \b
+    rdcodec run
+    rdcodec run train@b050
+    rdcodec run score report --dry-run
+    rdcodec run --set train.steps=400
+    """
     from pipeline import params
     from pipeline.running import lock
 

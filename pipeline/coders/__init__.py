@@ -6,7 +6,7 @@ its two methods and names the class in their pyproject.toml; docs/own-coder.md s
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,20 +100,35 @@ def known() -> list[str]:
 
 
 def exists(name: str) -> bool:
-    """Whether a coder is rdcodec's own or installed; the first is told without a search."""
-    return name in OWN or name in known()
+    """Whether a coder is rdcodec's own, installed, or said to be somewhere, as ``module:Class``.
+
+    The first two are told without a search, or without loading it.
+    """
+    return name in OWN or ":" in name or name in known()
+
+
+def load(path: str) -> type[Coder]:
+    """The class at ``module:Class``; UserError where there is none such, or it is no Coder."""
+    try:
+        found = EntryPoint(path, path, GROUP).load()
+    except (AttributeError, ImportError) as error:
+        raise UserError(f"{path}: {error}; name a coder as module:Class") from error
+    if not (isinstance(found, type) and issubclass(found, Coder)):
+        raise UserError(f"{path}: is no class made of pipeline.coders.Coder")
+    return found
 
 
 def build(name: str, options: dict[str, object]) -> Coder:
-    """The coder of that name with these options.
+    """The coder of that name, or at ``module:Class``, with these options.
 
     Raises UserError where there is none such, Unavailable where this machine lacks what it needs.
     """
     found = [point for point in entry_points(group=GROUP) if point.name == name]
-    if not found:
+    if not found and ":" not in name:
         raise UserError(f"coders: {missing(name)}")
     try:
-        coder: Coder = found[0].load()(**options)
+        kind = found[0].load() if found else load(name)
+        coder: Coder = kind(**options)
     except TypeError as error:
         raise UserError(f"coders: {name} with options {options}: {error}") from error
     except ImportError as error:

@@ -5,6 +5,8 @@ change the scores below. They are those of a signal that is computed here, again
 against a version of it with noise and a lower level.
 """
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,8 +30,9 @@ def signals() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return wave[None].astype(np.float32), (0.7 * muffled + noise)[None].astype(np.float32)
 
 
+@functools.cache
 def require() -> None:
-    """Raise UserError where a metric does not give the scores that it must."""
+    """Raise UserError where a metric does not give the scores that it must; once in a process."""
     for metric in installed().values():
         require_one(metric)
 

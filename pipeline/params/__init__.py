@@ -2,7 +2,7 @@
 
 from pipeline.layout import PARAMS as FILE
 from pipeline.params.edit import change, read_variant, schema, variants
-from pipeline.params.file import check_paths, load
+from pipeline.params.file import DEFAULT, check_paths, load, value
 from pipeline.params.sections import (
     ABLATION,
     BASE,
@@ -21,7 +21,7 @@ from pipeline.params.sections import (
 )
 
 __all__ = [
-    "ABLATION", "BASE", "FILE", "Adversarial", "Augment", "Check", "Corpus", "Loss", "Model",
-    "Optimizer", "Params", "Pretrain", "Score", "Statistics", "Watch", "change", "check_paths",
-    "load", "read_variant", "schema", "variants",
+    "ABLATION", "BASE", "DEFAULT", "FILE", "Adversarial", "Augment", "Check", "Corpus", "Loss",
+    "Model", "Optimizer", "Params", "Pretrain", "Score", "Statistics", "Watch", "change",
+    "check_paths", "load", "read_variant", "schema", "value", "variants",
 ]  # fmt: skip

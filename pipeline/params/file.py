@@ -11,6 +11,9 @@ from codec.errors import UserError
 from pipeline import layout
 from pipeline.params.sections import Params, first_problem
 
+DEFAULT = Path(__file__).parent / "default.yaml"
+"""The project's params.yaml, a link in a checkout, where there is no project."""
+
 
 def load(path: Path = layout.PARAMS) -> Params:
     """Read and check params.yaml; UserError names the key that is wrong."""
@@ -51,6 +54,14 @@ def read(path: Path) -> Any:
         what = "empty" if tree is None else "no mapping"
         raise UserError(f"{path}: {what}; write keys of {layout.PARAMS} there, as key: value")
     return tree
+
+
+def value(text: str) -> Any:
+    """A value as it may stand in params.yaml; UserError where that is no YAML."""
+    try:
+        return plain(yaml().load(text))
+    except YAMLError as error:
+        raise UserError(f"{text}: not YAML: {' '.join(str(error).split())}") from error
 
 
 def plain(node: Any) -> Any:

@@ -260,7 +260,7 @@ class Params(Section):
     watch: Watch
     pretrain: Pretrain
     train: Train
-    models: Annotated[dict[str, Model], Field(min_length=1)]
+    models: dict[str, Model]
     entropy: Entropy
     points: Annotated[dict[str, Point], Field(min_length=1)]
     coders: dict[str, dict[str, Any]]

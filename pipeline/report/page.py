@@ -20,7 +20,7 @@ from pipeline.metrics import installed
 from pipeline.report import figures, player, provenance, sketch, tables
 from pipeline.results import listening, worth
 from pipeline.results.envelope import RULE
-from pipeline.results.headline import METRIC, called, where
+from pipeline.results.headline import METRIC, called, name_of, tested_series, where
 from pipeline.results.summary import BdRate, PairedTest, Summary
 
 KIND_TITLES = {"all": "All kinds", "speech": "Speech", "music": "Music", "general": "General"}
@@ -101,6 +101,7 @@ def write(folder: Path, run: Contents) -> None:
         ),
         pairs=run.pairs,
         inside=inside_titles(run),
+        tested=name_of(tested_series(run.curve)),
         entropy=run.models["entropy"].to_dict("records"),
         coders=tables.coders_table(run.models["entropy_coders"]),
         codes=tables.codes_table(run.models["codes"]),

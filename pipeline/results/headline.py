@@ -61,7 +61,7 @@ def verdict(
     """
     judged = [row for row in crossings if row.kind == kind and row.side is not None]
     if not judged:
-        return [f"{_upper(KINDS[kind])}, {NAMES[tested]} and {opus} share no rate."]
+        return [f"{_upper(KINDS[kind])}, {name_of(tested)} and {opus} share no rate."]
     if not independent(row.metric for row in judged):
         return [
             f"{_upper(KINDS[kind])}, nothing is said: no two judges that work differently have "
@@ -71,7 +71,7 @@ def verdict(
         f"{place} by {_titles(row for row in judged if where(row) == place)}"
         for place in dict.fromkeys(map(where, judged))
     ]
-    said = f"{_upper(KINDS[kind])}, against {opus} at equal bitrate, {NAMES[tested]} is "
+    said = f"{_upper(KINDS[kind])}, against {opus} at equal bitrate, {name_of(tested)} is "
     said += "; ".join(parts) + "."
     if len({row.side for row in judged}) > 1:
         return [said, "The judges disagree."]
@@ -84,8 +84,19 @@ def independent(names: Iterable[str]) -> bool:
 
 
 def tested_series(curve: pd.DataFrame) -> str | None:
-    """The series that stands for our codec, the first one of ``NAMES`` that there is."""
-    return next((series for series in NAMES if series in set(curve.series)), None)
+    """The series that is compared with Opus: the first one of ``NAMES`` that there is.
+
+    Where none of ours is, it is the only one beside Opus.
+    """
+    found = dict.fromkeys(curve.series)
+    others = [series for series in found if not is_opus(series)]
+    alone = others[0] if len(others) == 1 else None
+    return next((series for series in NAMES if series in found), alone)
+
+
+def name_of(tested: str | None) -> str:
+    """What sentences call the series that is compared; None as in a run without one."""
+    return NAMES.get(tested or "neural", tested or "")
 
 
 def saving(row: BdRate, tested: str, anchor: str) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from codec import audio
 from pipeline import params
-from pipeline.coders import Coder, build
+from pipeline.coders import Coder, Unavailable, build
 from pipeline.coders.bench import decode
 from pipeline.corpora import manifest
 from pipeline.corpora.manifest import KINDS, Clip
@@ -36,9 +36,12 @@ def main() -> None:
     selftest.require()
     points = {name: series for name, series in settings.series().items() if is_opus(series)}
     with tempfile.TemporaryDirectory() as folder:
-        files = []
-        for point in progress(points, len(points), "coded"):
-            files += code(point, build(*settings.coder_of(point)), Path(folder))
+        files: list[dict[str, Any]] = []
+        for point in progress(list(points), len(points), "coded"):
+            try:
+                files += code(point, build(*settings.coder_of(point)), Path(folder))
+            except Unavailable:  # its stage `code` says so
+                del points[point]
         pairs = [
             scoring.Pair(row["pair"], row["kind"], row["reference"], row["degraded"])
             for row in files

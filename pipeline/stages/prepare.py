@@ -3,6 +3,7 @@
 Files that cannot be used are listed in data/skipped.csv with the reason, and in the log.
 """
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,20 +19,21 @@ from pipeline.results import tables
 from pipeline.stage import cores, enter, log
 
 
-def main() -> None:
+def main(only: str | None = None) -> None:
+    """All splits; ``only`` test where nothing is trained."""
     settings = params.load()
     params.check_paths(settings)
     skipped: list[dict[str, str]] = []
-    for path, splits in (
-        (settings.corpus.train, [TRAIN, VALID]),
-        (settings.corpus.test, [TEST]),
-    ):
-        skipped += _write(settings, Path(path), splits)
+    wanted = {"train": [TRAIN, VALID], "test": [TEST]}
+    if only is not None:
+        wanted = {only: wanted[only]}
+    for name, splits in wanted.items():
+        skipped += _write(settings, Path(getattr(settings.corpus, name)), splits)
     table = pd.DataFrame(skipped, columns=["split", "file", "reason"])
     tables.write(SKIPPED, table)
     for row in skipped:
         log.warning("skipped (%s): %s", row["split"], row["reason"])
-    for split in (TRAIN, VALID, TEST):
+    for split in itertools.chain(*wanted.values()):
         clips = manifest.read(split)
         if not clips and split == VALID:
             raise UserError(

@@ -25,7 +25,7 @@ def main() -> None:
     series = {
         point: title for point, title in settings.series().items() if point not in summary.skipped
     }
-    models = [BASE, *settings.models]
+    models = [BASE, *settings.models] if settings.models else []
     inside = {
         name: tables.read_all(layout.model_table(model, name) for model in settings.models)
         for name in ("entropy", "entropy_coders", "codes", "histogram")

@@ -10,7 +10,8 @@ from tests.conftest import ROOT, tone
 
 BENCH = (
     "pipeline bjontegaard dvc dvclive espeakng_loader fastapi jinja2 lightning opuslib pandas pesq "
-    "plotly prefect psutil pystoi ruamel scipy transformers visqol distributed httpx networkx"
+    "plotly prefect psutil pystoi ruamel scipy transformers visqol yaml zimtohrli distributed "
+    "httpx networkx"
 )
 HIDING = f"""
 import runpy, sys
@@ -40,6 +41,9 @@ def test_its_commands_work_where_the_bench_is_not_installed(tmp_path: Path) -> N
     assert "kbps" in codec("encode", "a.wav", "a.rdc", *model)
     assert "0.50 s at 8000 Hz" in codec("decode", "a.rdc", "b.wav", *model)
     assert "general-24k" in codec("models")
+    # A released model, which is found by its name and by the hash in the file.
+    assert "kbps" in codec("encode", "a.wav", "b.rdc", "--kbps", "6")
+    assert "0.50 s at 8000 Hz" in codec("decode", "b.rdc", "c.wav")
 
 
 def test_importing_it_loads_nothing_heavy() -> None:
