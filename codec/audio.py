@@ -144,7 +144,7 @@ def as_waveform(samples: Any) -> NDArray[np.float32]:
             samples = samples.detach().cpu()
             samples = (samples.float() if samples.is_floating_point() else samples).numpy()
         elif isinstance(samples, np.ma.MaskedArray):  # what is masked is missing
-            samples = samples.astype(np.float32).filled(np.nan)
+            samples = np.where(np.ma.getmaskarray(samples), np.nan, samples.data)
         array = np.asarray(samples)
     except (ValueError, TypeError, NotImplementedError) as error:
         # Lists of unequal lengths; tensors that are sparse, quantized or without data.

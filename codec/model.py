@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, cast
 
 import numpy as np
 import torch
@@ -425,12 +425,12 @@ def as_file(data: Buffer | BinaryIO) -> BinaryIO:
     if isinstance(data, str | PathLike):
         raise UserError(f"{os.fspath(data)!r} is a path; pass the file's bytes, or open it")
     try:
-        return io.BytesIO(memoryview(data).tobytes())  # type: ignore[arg-type]
+        return io.BytesIO(memoryview(cast(Buffer, data)).tobytes())
     except TypeError:
-        pass  # no bytes: then it is a file, or nothing that can be read
-    if not hasattr(data, "read") or isinstance(data, io.TextIOBase):
+        file = cast(BinaryIO, data)  # no bytes: then it is a file, or nothing that can be read
+    if not hasattr(file, "read") or isinstance(file, io.TextIOBase):
         raise UserError(f"{type(data).__name__}; pass bytes, or a file opened with 'rb'")
-    return data if data.seekable() else io.BytesIO(data.read())
+    return file if file.seekable() else io.BytesIO(file.read())
 
 
 # OpenMP's threads are not there after a fork, and whoever waits for them waits for ever.

@@ -21,7 +21,7 @@ from pipeline.report import figures, player, provenance, sketch, tables
 from pipeline.results import listening, worth
 from pipeline.results.envelope import RULE
 from pipeline.results.headline import METRIC, called, name_of, tested_series, where
-from pipeline.results.summary import BdRate, PairedTest, Summary
+from pipeline.results.summary import BdRate, Crossing, PairedTest, Summary
 
 KIND_TITLES = {"all": "All kinds", "speech": "Speech", "music": "Music", "general": "General"}
 LOSSES = {
@@ -86,7 +86,7 @@ def write(folder: Path, run: Contents) -> None:
     titles = {name: metric.title for name, metric in installed().items()}
     template = environment()
     html = template.get_template("page.html.j2").render(
-        **curves(run.summary.bd_rate, run.summary.paired, run.curve),
+        **curves(run.summary.bd_rate, run.summary.crossings, run.summary.paired, run.curve),
         summary=run.summary,
         opus=called(run.curve) or "Opus",
         envelope_rule=RULE,
@@ -135,7 +135,7 @@ def write_comparison(folder: Path, compared: dict[str, Any]) -> None:
         environment()
         .get_template("compare.html.j2")
         .render(
-            **curves(compared["bd_rate"], compared["paired"], compared["curve"]),
+            **curves(compared["bd_rate"], [], compared["paired"], compared["curve"]),
             summary=compared,
             about={"date": date()},
             data=embedded_json(curve_data(compared["curve"])),
@@ -177,7 +177,12 @@ def kinds_of(curve: pd.DataFrame) -> list[str]:
     return [kind for kind in KIND_TITLES if kind in set(curve.kind)]
 
 
-def curves(bd_rates: list[BdRate], paired: list[PairedTest], curve: pd.DataFrame) -> dict[str, Any]:
+def curves(
+    bd_rates: list[BdRate],
+    crossings: list[Crossing],
+    paired: list[PairedTest],
+    curve: pd.DataFrame,
+) -> dict[str, Any]:
     """What the sections of curves, BD-rates, paired tests and points show."""
     kinds = kinds_of(curve)
     shown = charts(curve, kinds)
@@ -186,7 +191,7 @@ def curves(bd_rates: list[BdRate], paired: list[PairedTest], curve: pd.DataFrame
         "charts": shown,
         "sketch": sketch.sketch(curve, shown[0]["name"], shown[0]["kinds"][0]) if shown else None,
         "series": figures.series_of(curve),
-        "cards": tables.cards(bd_rates, kinds),
+        "cards": tables.cards(bd_rates, crossings, kinds),
         "points": {kind: tables.points_table(curve, kind) for kind in kinds},
         "paired": [row for row in paired if row.p is not None],
     }

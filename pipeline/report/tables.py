@@ -6,8 +6,10 @@ import pandas as pd
 
 from pipeline.metrics import installed
 from pipeline.results import worth
-from pipeline.results.headline import METRIC
-from pipeline.results.summary import BdRate, Cost, Rate, Summary
+from pipeline.results.headline import METRIC, no_saving
+from pipeline.results.summary import BdRate, Cost, Crossing, Rate, Summary
+
+RATES = ("file_kbps", "payload_kbps", "estimated_kbps", "estimate_gap_percent")
 
 
 def points_table(curve: pd.DataFrame, kind: str) -> dict[str, Any]:
@@ -117,12 +119,19 @@ def worth_table(found: list[worth.Worth]) -> dict[str, Any]:
     return {"columns": worth.COLUMNS[1:], "rows": rows}
 
 
-def cards(bd_rates: list[BdRate], kinds: list[str]) -> list[dict[str, Any]]:
-    """For each kind its BD-rates, those that could be computed first, of them the headline's."""
+def cards(
+    bd_rates: list[BdRate], crossings: list[Crossing], kinds: list[str]
+) -> list[dict[str, Any]]:
+    """For each kind its BD-rates, those that could be computed first, of them the headline's.
+
+    The first is shown large, unless there is a reason ``why`` none may stand for all.
+    """
     found = []
     for kind in kinds:
         rows = [row for row in bd_rates if row.kind == kind]
         rows.sort(key=lambda row: (row.percent is None, row.metric != METRIC))
         if rows:
-            found.append({"kind": kind, "first": rows[0], "rest": rows[1:]})
+            why = no_saving(kind, bd_rates, crossings)
+            first, rest = (None, rows) if why else (rows[0], rows[1:])
+            found.append({"kind": kind, "why": why, "first": first, "rest": rest})
     return found

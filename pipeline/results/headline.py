@@ -75,7 +75,7 @@ def verdict(
     said += "; ".join(parts) + "."
     if len({row.side for row in judged}) > 1:
         return [said, "The judges disagree."]
-    return [said, *_between_crossings(judged), *_saved(opus, kind, bd_rates)]
+    return [said, *_between_crossings(judged), *_saved(opus, kind, bd_rates, crossings)]
 
 
 def independent(names: Iterable[str]) -> bool:
@@ -125,7 +125,7 @@ def where(row: Crossing) -> str:
         first, then = ("ahead", "behind") if row.side == "below" else ("behind", "ahead")
         said = f"{first} below {row.kbps:.1f} kbps{between} and {then} above"
     if row.agreeing is not None and row.agreeing < SURE:
-        said += f" (in {row.agreeing:.0%} of resamples)"
+        said += f" (in {100 * row.agreeing:.0f} % of resamples)"
     return said
 
 
@@ -137,11 +137,24 @@ def _between_crossings(judged: Sequence[Crossing]) -> list[str]:
     return [f"From {found[0].strip()} to {found[-1].strip()} kbps the judges disagree."]
 
 
-def _saved(opus: str, kind: str, bd_rates: Sequence[BdRate]) -> list[str]:
+def no_saving(kind: str, bd_rates: Sequence[BdRate], crossings: Sequence[Crossing]) -> str:
+    """Why a kind's BD-rates make no number for a headline; empty where they do."""
     known = [row for row in bd_rates if row.kind == kind and row.percent is not None]
     signs = {row.percent is not None and row.percent < 0 for row in known}
-    if not independent(row.metric for row in known) or len(signs) > 1:
+    sides = {row.side for row in crossings if row.kind == kind and row.side is not None}
+    if max(len(signs), len(sides)) > 1:
+        return "the judges disagree"
+    if not independent(row.metric for row in known):
+        return "no two judges that work differently have a BD-rate"
+    return ""
+
+
+def _saved(
+    opus: str, kind: str, bd_rates: Sequence[BdRate], crossings: Sequence[Crossing]
+) -> list[str]:
+    if no_saving(kind, bd_rates, crossings):
         return []
+    known = [row for row in bd_rates if row.kind == kind and row.percent is not None]
     parts = [
         f"{_changed(row.percent or 0.0)} by {installed()[row.metric].title}"
         f"{_between(row)}{_scores(row)}"

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from pipeline.params import Statistics
+from pipeline.report.tables import cards
 from pipeline.results.comparisons import Bench
 from pipeline.results.crossing import standing
 from pipeline.results.envelope import upper_envelope
@@ -87,6 +88,22 @@ def test_judges_that_disagree_are_said_to_and_no_saving_is_claimed() -> None:
     assert "ahead at every rate from 6.0 to 22.0 kbps by ViSQOL audio" in text
     assert "behind at every rate from 6.0 to 22.0 kbps by Zimtohrli" in text
     assert text.endswith("The judges disagree.")
+
+
+def test_no_large_number_on_the_page_rests_on_one_judge_or_on_judges_that_disagree() -> None:
+    ahead, behind = judged(2.4, 3.1, 3.8, 4.5), judged(1.5, 2.3, 3.0, 3.6)
+    alone = {"visqol_audio": ahead["visqol_audio"]}
+    split = {**alone, "zimtohrli": behind["zimtohrli"]}
+    for ours, why in (
+        (ahead, ""),
+        (split, "the judges disagree"),
+        (alone, "no two judges that work differently have a BD-rate"),
+    ):
+        made = bench({"opus": judged(*OPUS), "neural": ours})
+        (card,) = cards(made.bd_rates(), made.crossings(), ["all"])
+        assert card["why"] == why
+        assert (card["first"] is None) == bool(why)
+        assert len(card["rest"]) == len(ours) - (not why)
 
 
 def test_a_third_judge_that_disagrees_is_heard_though_it_has_no_bd_rate() -> None:
@@ -176,7 +193,7 @@ def test_what_other_draws_of_clips_do_not_bear_out_is_said_to_be_so() -> None:
     made.scores.loc[ours & one, "value"] *= 1.2
     made.scores.loc[ours & ~one, "value"] *= 0.99
     text = " ".join(headline(made.curve, made.bd_rates(), made.crossings()))
-    assert "% of resamples)" in text
+    assert " % of resamples)" in text
 
 
 def test_curves_that_overlap_in_a_tenth_of_mos_have_no_bd_rate() -> None:
