@@ -9,8 +9,6 @@ from pipeline.results import worth
 from pipeline.results.headline import METRIC, no_saving
 from pipeline.results.summary import BdRate, Cost, Crossing, Rate, Summary
 
-RATES = ("file_kbps", "payload_kbps", "estimated_kbps", "estimate_gap_percent")
-
 
 def points_table(curve: pd.DataFrame, kind: str) -> dict[str, Any]:
     """Metrics with scores for ``kind``, and a row per point with its rates, costs and scores."""
