@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test check anchors gate dist format bench dashboard clean
+.PHONY: help install reproduce test check anchors gate dist site format bench dashboard clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,10 @@ gate: install  ## a small real run in a copy, compared with reports/baseline-ci.
 
 dist:  ## wheel and sdist in dist/, tried in a bare environment (PYTHON=python3.13: of another version)
 	.ci/dist $(PYTHON)
+
+site: install  ## the documentation as a site, in build/site/; a link that leads nowhere fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "The site is build/site/index.html"
 
 format: install  ## let ruff format and mend
 	$(BIN)/ruff format .
