@@ -50,6 +50,7 @@ class Record(Watcher):
         self.live = Live(
             str(self.folder / LIVE), dvcyaml=None, save_dvc_exp=False, monitor_system=False
         )
+        (self.folder / CLIPS).mkdir(parents=True, exist_ok=True)  # an out, of no clips too
         for name, waveform in self.originals.items():
             self._write(f"{name}-original", waveform)
         for row in rows:

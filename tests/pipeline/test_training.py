@@ -247,6 +247,7 @@ def test_a_record_has_metrics_clips_and_the_best_weights(split: Path, tmp_path: 
 def test_a_record_that_was_cut_is_told_again(split: Path, tmp_path: Path) -> None:
     record = watch.Record(tmp_path, {}, [], 24_000)
     record.begin([])
+    assert (tmp_path / "clips").is_dir()  # an out of the stage, where no clip is asked for, too
     for step in (25, 50, 75):
         record.row({"step": step, "split": "train", "kbps": float(step)})
     again = watch.Record(tmp_path, {}, [], 24_000)
