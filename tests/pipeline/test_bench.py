@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 PAGE = (ROOT / "docs/own-coder.md").read_text()
 CODE = re.search(r"`my_coder\.py`.*?```python\n(.*?)```", PAGE, re.DOTALL)[1]
 COMMAND = re.search(r"^(rdcodec bench .*)$", PAGE, re.MULTILINE)[1]
-FAST = "--opus 8 --opus 24 --set speed.rounds=1 --set statistics.resamples=100"
+FAST = "--opus 8 --opus 24 --set score.jobs=1 --set speed.rounds=1 --set statistics.resamples=100"
 
 
 @pytest.fixture
@@ -34,6 +34,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_example_of_the_docs_makes_a_page(folder: Path) -> None:
     assert len([line for line in CODE.splitlines() if line.strip()]) <= 13
     words = shlex.split(f"{COMMAND} {FAST}")[1:]
