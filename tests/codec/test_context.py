@@ -239,7 +239,7 @@ def test_bytes_that_no_encoder_wrote_end_in_symbols_or_a_clear_error(
     random_ = random.Random(0)
     whole = context.encode(some_symbols(frames=8), 1, tables)
     refused = 0
-    count = int(os.environ.get("RDCODEC_FUZZ", "3000")) // 10
+    count = int(os.environ.get("RDCODEC_FUZZ", "3000")) // (100 if arithmetic == "numpy" else 10)
     for _ in range(count):
         data = bytearray(whole)
         match random_.randrange(4):
@@ -346,9 +346,11 @@ def test_other_machines_write_and_read_the_same(machine: dict[str, str], tmp_pat
         "assert np.array_equal(context.decode(data, 2, 60, 1, tables), symbols);"
         "print(json.dumps(golden()))"
     )
+    if any(name.startswith("NUMBA") for name in machine):  # else what is compiled may be kept
+        machine = {**machine, "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), **machine},
+        env={**os.environ, **machine},
         cwd=ROOT,
         capture_output=True,
         text=True,
