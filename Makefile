@@ -21,7 +21,8 @@ reproduce: install  ## the main job: corpus, training, coding, scoring, report
 	$(BIN)/rdcodec run
 
 test: install  ## all tests, the tiny real pipeline included
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope -m "not browser"
+	# Two processes, so one thread of torch in each: more would only wait for each other.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope -m "not browser"
 	$(BIN)/python -m pytest -m browser
 
 check: install  ## ruff (lint and format) and mypy
