@@ -20,8 +20,8 @@ $(STAMP): pyproject.toml constraints.txt
 reproduce: install  ## the main job: corpus, training, coding, scoring, report
 	$(BIN)/rdcodec run
 
+# Two processes, so one thread of torch in each: more would only wait for each other.
 test: install  ## all tests, the tiny real pipeline included
-	# Two processes, so one thread of torch in each: more would only wait for each other.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope -m "not browser"
 	$(BIN)/python -m pytest -m browser
 
