@@ -17,12 +17,27 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite outputs th
 JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Files at a time, for folders.")]
 
 
+def _text(argument: str) -> str:
+    """An argument that says something: an empty one, of a variable not set, would be this folder."""
+    if not argument:
+        raise typer.BadParameter("is empty; name a file or folder")
+    return argument
+
+
+def _path(argument: str) -> Path:
+    return Path(_text(argument))
+
+
 def encode(
     source: Annotated[
-        Path, typer.Argument(metavar="IN", help="Audio file or folder, any rate; - reads a pipe.")
+        Path,
+        typer.Argument(parser=_path, metavar="IN", help="Audio file or folder; - reads a pipe."),
     ],
     target: Annotated[
-        str, typer.Argument(metavar="OUT.rdc", help="File or folder; - is standard output.")
+        str,
+        typer.Argument(
+            parser=_text, metavar="OUT.rdc", help="File or folder; - is standard output."
+        ),
     ],
     model: ModelOption = None,
     codebooks: Annotated[
@@ -62,10 +77,13 @@ def encode(
 
 def decode(
     source: Annotated[
-        Path, typer.Argument(metavar="IN.rdc", help="File or folder; - reads a pipe.")
+        Path, typer.Argument(parser=_path, metavar="IN.rdc", help="File or folder; - reads a pipe.")
     ],
     target: Annotated[
-        str, typer.Argument(metavar="OUT.wav", help=".wav or .flac, or folder; - is a WAV's pipe.")
+        str,
+        typer.Argument(
+            parser=_text, metavar="OUT.wav", help=".wav or .flac, or folder; - is a WAV's pipe."
+        ),
     ],
     model: ModelOption = None,
     start: Annotated[float, typer.Option("--start", min=0, help="First second to decode.")] = 0.0,
@@ -104,8 +122,8 @@ def decode(
 
 
 def trim(
-    source: Annotated[Path, typer.Argument(metavar="IN.rdc")],
-    target: Annotated[str, typer.Argument(metavar="OUT.rdc")],
+    source: Annotated[Path, typer.Argument(parser=_path, metavar="IN.rdc")],
+    target: Annotated[str, typer.Argument(parser=_text, metavar="OUT.rdc")],
     codebooks: Annotated[int, typer.Option("--codebooks", help="How many of them to keep.")],
     force: ForceOption = False,
 ) -> None:
@@ -121,7 +139,7 @@ def trim(
 
 
 def info(
-    source: Annotated[Path, typer.Argument(metavar="FILE.rdc")],
+    source: Annotated[Path, typer.Argument(parser=_path, metavar="FILE.rdc")],
     model: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -146,7 +164,7 @@ def info(
             typer.echo(f"{key:>24}  {'not known' if value is None else shown}")
 
 
-def verify(source: Annotated[Path, typer.Argument(metavar="FILE.rdc")]) -> None:
+def verify(source: Annotated[Path, typer.Argument(parser=_path, metavar="FILE.rdc")]) -> None:
     """Check every byte of an .rdc file against its checksums, without decoding it."""
     from codec.coding import bitstream
     from codec.errors import naming

@@ -48,6 +48,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise UserError(f"{path}: is a folder; name a file")
     if path.is_symlink():
         path = Path(os.path.realpath(path))  # what is written is what the link leads to
+        if path.is_symlink():
+            raise UserError(f"{path}: its links lead in a circle")
     scratch = _scratch(path)
     handle = None
     try:

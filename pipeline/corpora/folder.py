@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import logging
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -50,7 +50,7 @@ def clips(settings: Settings) -> Iterator[Made]:
     found = entries(settings.path)
     testing = settings.split == "test"
     if not testing:
-        found = apart(found, entries(Path(settings.corpus.test)), settings.skip)
+        check_apart(found, entries(Path(settings.corpus.test)))
     longest = settings.corpus.longest_test_seconds if testing else 0.0
     most = MOST_CHANNELS if testing else audio.MAX_CHANNELS
     read = partial(_usable, mono=settings.corpus.mono, longest=longest, most=most)
@@ -81,21 +81,21 @@ def _usable(
     return clip, waveform
 
 
-def apart(train: list[Entry], test: list[Entry], skip: Callable[[str, str], None]) -> list[Entry]:
-    """The files of ``train`` that are not tested with as well: no score would count.
+def check_apart(train: list[Entry], test: list[Entry]) -> None:
+    """Warn of files that are both trained on and tested with: their scores are worth nothing.
 
-    Copies under other names are skipped; UserError where both name the very same file.
+    Raises UserError where both name the very same file, and not a copy of it.
     """
-    copies = {ours.path: theirs.path for ours, theirs in shared(train, test)}
-    for ours, theirs in copies.items():
+    same = [(ours.path, theirs.path) for ours, theirs in shared(train, test)]
+    for ours, theirs in sorted(same, key=lambda pair: not pair[0].samefile(pair[1])):
+        said = f"corpus.train and corpus.test share {len(same)} of {len(test)} test files, such as "
         if ours.samefile(theirs):
-            raise UserError(
-                f"corpus.train and corpus.test share {len(copies)} of {len(test)} test files, such "
-                f"as {printable(str(ours))}; take them out of one"
-            )
-        path = printable(str(ours))
-        skip(path, f"{path}: is the same as {printable(str(theirs))}, which is tested with")
-    return [entry for entry in train if entry.path not in copies]
+            raise UserError(f"{said}{printable(str(ours))}; take them out of one")
+        log.warning(
+            "%s%s and %s: scores of these are worth nothing; take them out of one",
+            said, printable(str(ours)), printable(str(theirs)),
+        )  # fmt: skip
+        return
 
 
 def entries(path: Path) -> list[Entry]:

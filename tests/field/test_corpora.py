@@ -82,7 +82,9 @@ def test_a_manifest_in_another_encoding_is_told_which_to_use(corpus: Path) -> No
         folder.entries(corpus)
 
 
-def test_files_of_the_same_bytes_are_found(tmp_path: Path) -> None:
+def test_files_of_the_same_bytes_are_found(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for number in range(4):
         tone(tmp_path / "train" / f"{number}.wav", pitch=200 + number)
         tone(tmp_path / "test" / f"{number}.wav", pitch=300 + number)
@@ -93,18 +95,14 @@ def test_files_of_the_same_bytes_are_found(tmp_path: Path) -> None:
     train, test = (folder.entries(tmp_path / part) for part in ("train", "test"))
     same = [(ours.path.name, theirs.path.name) for ours, theirs in folder.shared(train, test)]
     assert same == [("2.wav", "other.wav")]
-    skipped: list[str] = []
-    kept = folder.apart(train, test, lambda _, reason: skipped.append(reason))
-    assert [entry for entry in train if entry not in kept] == [
-        entry for entry in train if entry.path.name == "2.wav"
-    ]
-    assert len(skipped) == 1
-    assert "2.wav: is the same as " in skipped[0]
-    assert "other.wav, which is tested with" in skipped[0]
+    folder.check_apart(train, test)
+    assert "share 1 of 7 test files" in caplog.text
+    assert "2.wav and " in caplog.text
+    assert "other.wav: scores of these are worth nothing" in caplog.text
     # By whatever way it is reached, one file does not both train and test.
     (tmp_path / "test" / "way.wav").symlink_to(tmp_path / "train" / "3.wav")
     with pytest.raises(UserError, match="share 2 of 8 test files"):
-        folder.apart(train, folder.entries(tmp_path / "test"), lambda *_: None)
+        folder.check_apart(train, folder.entries(tmp_path / "test"))
 
 
 def test_linked_folders_count_and_are_said(

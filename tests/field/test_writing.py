@@ -74,6 +74,21 @@ def test_links_are_followed_and_stay(tmp_path: Path) -> None:
         assert (tmp_path / name).is_symlink()
         assert (tmp_path / "disk" / real).read_bytes() == b"new"
     assert sorted(os.listdir(tmp_path)) == ["disk", "link", "new"]
+    (tmp_path / "one").symlink_to("two")
+    (tmp_path / "two").symlink_to("one")
+    with pytest.raises(UserError, match="links lead in a circle"):
+        write_bytes(tmp_path / "one", b"new")
+
+
+@pytest.mark.parametrize("words", [("", "a.rdc"), ("a.wav", "")])
+def test_an_empty_name_is_not_this_folder(
+    words: tuple[str, str], wav: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(wav.parent)
+    before = sorted(os.listdir())
+    done = invoke("encode", *words, "--force")
+    assert done.exit_code == 2
+    assert sorted(os.listdir()) == before
 
 
 def test_folders_and_ways_through_files_are_said(wav: Path) -> None:
