@@ -18,7 +18,7 @@ JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Files at a time,
 
 
 def _text(argument: str) -> str:
-    """An argument that says something: an empty one, of a variable not set, would be this folder."""
+    """An argument that is there: an empty one, of a variable not set, would be this folder."""
     if not argument:
         raise typer.BadParameter("is empty; name a file or folder")
     return argument
