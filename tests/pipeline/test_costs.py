@@ -151,7 +151,7 @@ def test_the_table_of_points_has_all_of_it() -> None:
         page.environment()
         .get_template("curves.html.j2")
         .render(
-            **page.curves([], [], pd.DataFrame([row, other])),
+            **page.curves([], [], [], pd.DataFrame([row, other])),
             summary={"bd_rate": [], "paired": []}, tested="ours", anchor="theirs",
         )
     )  # fmt: skip
