@@ -13,7 +13,7 @@ METRIC = "visqol_audio"
 """The metric whose chart comes first."""
 NAMES = {
     "neural": "the neural codec",
-    "sweep": "the neural codec, one network for each beta,",
+    "sweep": "the neural codec with a network for each beta",
     "rvq": "the neural codec with RVQ",
 }
 """Our own series, and what to call them."""
