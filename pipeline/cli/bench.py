@@ -94,12 +94,13 @@ def bench(
 
 def _perform(points: list[str]) -> None:
     """The stages that make a page of these points, in the order of dvc.yaml."""
-    from pipeline.stages import aggregate, code, prepare, report, score, speed
+    from pipeline.stages import aggregate, anchors, code, prepare, report, score, speed
 
     prepare.main("test")
     for point in points:
         code.main(point)
         score.main(point)
+    anchors.without_clips()
     aggregate.main()
     speed.main()
     report.main()

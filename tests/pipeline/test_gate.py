@@ -66,8 +66,7 @@ class Bench:
             ]  # fmt: skip
             Path("scores").mkdir(exist_ok=True)
             tables.write(Path(f"scores/{point}.csv"), pd.DataFrame(rows, columns=scoring.COLUMNS))
-        none = anchors.means(pd.DataFrame(), pd.DataFrame(), {})
-        tables.write(layout.ANCHORS, none)  # without validation clips
+        anchors.without_clips()
         aggregate.main()
 
     def measure(self, neural: Coder, patch: pytest.MonkeyPatch) -> None:

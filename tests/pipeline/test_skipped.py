@@ -18,7 +18,7 @@ from pipeline.report import page
 from pipeline.results import summary, tables
 from pipeline.running import skipped
 from pipeline.running.graph import Meta, Stage
-from pipeline.stages import aggregate, code, score
+from pipeline.stages import aggregate, anchors, code, score
 from tests.conftest import ROOT, WITHOUT_RELEASED, tone
 
 REASON = "coders: amr-wb: this system has no libnowhere.so.0; apt-get install libvo-amrwbenc0"
@@ -70,6 +70,7 @@ def test_it_is_noted_and_all_else_runs(
         for row in scoring.score_pair(pair)
     ]
     tables.write(layout.scores_table("opus-12"), pd.DataFrame(rows, columns=scoring.COLUMNS))
+    anchors.without_clips()
     aggregate.main()
     found = summary.read(layout.SUMMARY)
     assert list(found.points) == ["opus-12"]
