@@ -86,7 +86,7 @@ def test_only_running_knows(package: str) -> None:
 
 def test_stages_import_no_stage_and_parts_import_none_either() -> None:
     # The command `check` is the stage of that name, run by hand; `bench` runs some without DVC.
-    stages = ("prepare", "code", "score", "aggregate", "speed", "report")
+    stages = ("prepare", "code", "score", "anchors", "aggregate", "speed", "report")
     assert edges("pipeline", "pipeline/stages") == {
         ("pipeline/cli/results.py", "pipeline/stages/check.py"),
         *(("pipeline/cli/bench.py", f"pipeline/stages/{stage}.py") for stage in stages),
