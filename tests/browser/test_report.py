@@ -185,7 +185,7 @@ def test_the_three_sources_play_in_step(open_page: Any, report: Path) -> None:
         spectrum = np.fft.rfft(other, 65536) * np.conj(np.fft.rfft(original, 65536))
         lag = int(np.argmax(np.fft.irfft(spectrum)))
         lag -= 65536 if lag > 32768 else 0
-        assert abs(lag) / rate < 0.04
+        assert abs(lag) / rate < 0.02
     # One alone is heard, that of the key pressed last.
     assert page.locator("[data-source='1']").get_attribute("aria-pressed") == "true"
     assert page.locator("#play").inner_text() == "Stop"
