@@ -87,15 +87,15 @@ def check_apart(train: list[Entry], test: list[Entry]) -> None:
     Raises UserError where both name the very same file, and not a copy of it.
     """
     same = [(ours.path, theirs.path) for ours, theirs in shared(train, test)]
-    for ours, theirs in sorted(same, key=lambda pair: not pair[0].samefile(pair[1])):
-        said = f"corpus.train and corpus.test share {len(same)} of {len(test)} test files, such as "
+    said = f"corpus.train and corpus.test share {len(same)} of {len(test)} test files, such as"
+    for ours, theirs in same:
         if ours.samefile(theirs):
-            raise UserError(f"{said}{printable(str(ours))}; take them out of one")
+            raise UserError(f"{said} {printable(str(ours))}; take them out of one")
+    if same:
         log.warning(
-            "%s%s and %s: scores of these are worth nothing; take them out of one",
-            said, printable(str(ours)), printable(str(theirs)),
+            "%s %s and %s: scores of these are worth nothing; take them out of one",
+            said, *(printable(str(path)) for path in same[0]),
         )  # fmt: skip
-        return
 
 
 def entries(path: Path) -> list[Entry]:

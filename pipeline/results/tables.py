@@ -76,6 +76,9 @@ def parse(data: bytes, name: str, columns: Collection[str] | None = None) -> pd.
     for column in table:
         if column not in TEXT and not is_numeric_dtype(table[column]):
             numbers = pd.to_numeric(table[column], errors="coerce")
-            for wrong in table[column][numbers.isna() & table[column].notna()]:
-                raise UserError(f"{name}: column {column} holds {wrong!r}, which is no number")
+            wrong = table[column][numbers.isna() & table[column].notna()]
+            if len(wrong):
+                raise UserError(
+                    f"{name}: column {column} holds {wrong.iloc[0]!r}, which is no number"
+                )
     return table
