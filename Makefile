@@ -20,10 +20,11 @@ $(STAMP): pyproject.toml constraints.txt
 reproduce: install  ## the main job: corpus, training, coding, scoring, report
 	$(BIN)/rdcodec run
 
-# Two processes, so one thread of torch in each: more would only wait for each other.
+# Two processes, so one thread of torch in each: more would only wait for each other. The pages of
+# a report come alone: they are heard while they play.
 test: install  ## all tests, the tiny real pipeline included
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope -m "not browser"
-	$(BIN)/python -m pytest -m browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --ignore tests/browser
+	$(BIN)/python -m pytest tests/browser
 
 check: install  ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .

@@ -178,7 +178,7 @@ def score_files(reference: Path, degraded: Path, kind: str) -> dict[str, Any]:
 
 def key(pair: Pair) -> str:
     """Names a pair's bytes, its kind, the metrics' versions, and the code that calls them."""
-    sha = hashlib.sha256(_metrics_version())
+    sha = hashlib.sha256(metrics_version())
     sha.update(pair.kind.encode())
     for path in (pair.reference, pair.degraded):
         sha.update(hashlib.sha256(Path(path).read_bytes()).digest())
@@ -186,7 +186,8 @@ def key(pair: Pair) -> str:
 
 
 @functools.cache
-def _metrics_version() -> bytes:
+def metrics_version() -> bytes:
+    """A hash of the metrics' versions and of the code that calls them."""
     found = installed().values()
     versions = [metric.provenance() for metric in found] + [f"soxr {version('soxr')}"]
     sha = hashlib.sha256(" ".join(versions).encode())

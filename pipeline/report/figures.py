@@ -3,7 +3,8 @@
 import itertools
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from pipeline.metrics import Metric, installed
+from pipeline.params.points import is_opus
+from pipeline.results.summary import Envelope
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,16 @@ class Style:
     colour: str
     symbol: str
     dash: str = "solid"
+    width: float = 2.5
 
 
+ENVELOPE = "opus at its best"
+"""In place of a series: the best of Opus's settings at each rate."""
 STYLES = {
     "neural": Style("Neural", "#0072B2", "circle"),
     "sweep": Style("Neural, a network for each β", "#CC79A7", "circle-open"),
     "rvq": Style("Neural, RVQ", "#009E73", "square"),
+    ENVELOPE: Style("Opus at its best", "#D55E00", "diamond", width=4.5),
     "opus": Style("Opus", "#D55E00", "diamond"),
 }
 OTHERS = (("#E69F00", "triangle-up"), ("#56B4E9", "x"), ("#999999", "star"))
@@ -60,15 +67,17 @@ KBPS_TICKS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128]
 MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 
 
-def rate_distortion(curve: pd.DataFrame, metric: Metric, kind: str) -> dict[str, Any]:
-    """One metric of one kind over measured file kbps, a line with its interval per series."""
+def rate_distortion(
+    curve: pd.DataFrame, metric: Metric, kind: str, best: Sequence[str] = ()
+) -> dict[str, Any]:
+    """One metric of one kind over measured file kbps, a line with its interval per series.
+
+    ``best`` are the points that make Opus's envelope, the one bold curve; its settings are thin.
+    """
     rows = curve[(curve.metric == metric.name) & (curve.kind == kind)].dropna(subset=["mean"])
     figure = go.Figure()
-    for name, style in series_of(curve).items():
-        part = rows[rows.series == name].sort_values("file_kbps")
-        if part.empty:
-            continue
-        known = part.dropna(subset=["low"])
+    for name, style, part in lines(curve, rows, best):
+        known = part[:0] if style.width < 2 else part.dropna(subset=["low"])
         figure.add_scatter(
             x=[*known.file_kbps, *known.file_kbps[::-1]],
             y=[*known.high, *known.low[::-1]],
@@ -103,8 +112,8 @@ def rate_distortion(curve: pd.DataFrame, metric: Metric, kind: str) -> dict[str,
             mode="lines+markers+text",
             name=style.title,
             legendgroup=name,
-            line={"color": style.colour, "width": 2.5, "dash": style.dash},
-            marker={"symbol": style.symbol, "size": 9},
+            line={"color": style.colour, "width": style.width, "dash": style.dash},
+            marker={"symbol": style.symbol, "size": 6 if style.width < 2 else 9},
         )  # fmt: skip
     unit = f" ({metric.unit})" if metric.unit else ""
     figure.update_xaxes(type="log", title="file bitrate (kbps)", tickvals=KBPS_TICKS)
@@ -112,6 +121,22 @@ def rate_distortion(curve: pd.DataFrame, metric: Metric, kind: str) -> dict[str,
     if not metric.higher_is_better:  # up is better on every chart
         figure.update_yaxes(title=f"{metric.title}{unit}, lower is better", autorange="reversed")
     return _plain(figure)
+
+
+def lines(
+    curve: pd.DataFrame, rows: pd.DataFrame, best: Sequence[str]
+) -> Iterator[tuple[str, Style, pd.DataFrame]]:
+    """Each line of a plot: its name, how it looks, and its points by rising rate.
+
+    ``rows`` are those of the plot, and ``curve`` has all series of the run. Beside Opus's envelope,
+    made by the points ``best``, its settings are thin and need no band.
+    """
+    for name, style in series_of(curve, bool(best)).items():
+        part = rows[rows.point.isin(best) if name == ENVELOPE else rows.series == name]
+        if best and is_opus(name):
+            style = replace(style, width=1)
+        if len(part):
+            yield name, style, part.sort_values("file_kbps")
 
 
 def training(curves: dict[str, pd.DataFrame], column: str, title: str) -> dict[str, Any]:
@@ -222,15 +247,35 @@ def _line(
     )
 
 
-def series_of(curve: pd.DataFrame) -> dict[str, Style]:
-    """The series that are drawn, in the order of the curve, and how they look."""
-    return styles([name for name in dict.fromkeys(curve.series) if name != "ablation"])
+def series_of(curve: pd.DataFrame, envelope: bool = False) -> dict[str, Style]:
+    """The series that are drawn, in the order of the curve, and how they look.
+
+    With ``envelope``, and where there are several settings of Opus, their envelope comes first of
+    them.
+    """
+    names = [name for name in dict.fromkeys(curve.series) if name != "ablation"]
+    opus = [name for name in names if is_opus(name)]
+    if envelope and len(opus) > 1:
+        names.insert(names.index(opus[0]), ENVELOPE)
+    return styles(names)
 
 
-def all_rate_distortion(curve: pd.DataFrame, kinds: list[str]) -> dict[str, dict[str, Any]]:
+def best(curve: pd.DataFrame, envelopes: Sequence[Envelope]) -> dict[tuple[str, str], list[str]]:
+    """The points of Opus's envelope by metric and kind; none where it has one setting alone."""
+    if len({name for name in curve.series if is_opus(name)}) < 2:
+        return {}
+    return {(one.metric, one.kind): one.points for one in envelopes}
+
+
+def all_rate_distortion(
+    curve: pd.DataFrame, kinds: list[str], envelopes: Sequence[Envelope] = ()
+) -> dict[str, dict[str, Any]]:
     """Figures by "metric kind", of every pair that has scores."""
+    known = best(curve, envelopes)
     return {
-        f"{metric.name} {kind}": rate_distortion(curve, metric, kind)
+        f"{metric.name} {kind}": rate_distortion(
+            curve, metric, kind, known.get((metric.name, kind), ())
+        )
         for metric in installed().values()
         for kind in kinds
         if ((curve.metric == metric.name) & (curve.kind == kind)).any()

@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from pipeline.report import figures, player, provenance, sketch, tables
 from pipeline.results import listening, worth
 from pipeline.results.envelope import RULE
 from pipeline.results.headline import METRIC, called, name_of, tested_series, where
-from pipeline.results.summary import BdRate, Crossing, PairedTest, Summary
+from pipeline.results.summary import BdRate, Crossing, Envelope, PairedTest, Summary
 
 KIND_TITLES = {"all": "All kinds", "speech": "Speech", "music": "Music", "general": "General"}
 LOSSES = {
@@ -86,13 +87,20 @@ def write(folder: Path, run: Contents) -> None:
     titles = {name: metric.title for name, metric in installed().items()}
     template = environment()
     html = template.get_template("page.html.j2").render(
-        **curves(run.summary.bd_rate, run.summary.crossings, run.summary.paired, run.curve),
+        **curves(
+            run.summary.bd_rate,
+            run.summary.crossings,
+            run.summary.paired,
+            run.curve,
+            run.summary.envelopes,
+        ),
         summary=run.summary,
+        bars=tables.bars(run.summary.stretches, kinds_of(run.curve), KIND_TITLES),
         opus=called(run.curve) or "Opus",
         envelope_rule=RULE,
         about=about,
         data=embedded_json(
-            curve_data(run.curve)
+            curve_data(run.curve, run.summary.envelopes)
             | listened
             | {
                 "headline": METRIC,
@@ -182,6 +190,7 @@ def curves(
     crossings: list[Crossing],
     paired: list[PairedTest],
     curve: pd.DataFrame,
+    envelopes: Sequence[Envelope] = (),
 ) -> dict[str, Any]:
     """What the sections of curves, BD-rates, paired tests and points show."""
     kinds = kinds_of(curve)
@@ -189,20 +198,29 @@ def curves(
     return {
         "kinds": {kind: KIND_TITLES[kind] for kind in kinds},
         "charts": shown,
-        "sketch": sketch.sketch(curve, shown[0]["name"], shown[0]["kinds"][0]) if shown else None,
-        "series": figures.series_of(curve),
+        "sketch": _sketch(curve, shown[0], envelopes) if shown else None,
+        "series": figures.series_of(curve, bool(envelopes)),
         "cards": tables.cards(bd_rates, crossings, kinds),
         "points": {kind: tables.points_table(curve, kind) for kind in kinds},
         "paired": [row for row in paired if row.p is not None],
     }
 
 
-def curve_data(curve: pd.DataFrame) -> dict[str, Any]:
+def _sketch(
+    curve: pd.DataFrame, chart: dict[str, Any], envelopes: Sequence[Envelope]
+) -> dict[str, Any]:
+    metric, kind = chart["name"], chart["kinds"][0]
+    return sketch.sketch(
+        curve, metric, kind, figures.best(curve, envelopes).get((metric, kind), ())
+    )
+
+
+def curve_data(curve: pd.DataFrame, envelopes: Sequence[Envelope] = ()) -> dict[str, Any]:
     """What the page's scripts need of the curves."""
     kinds = kinds_of(curve)
     return {
         "kinds": {kind: KIND_TITLES[kind] for kind in kinds},
-        "figures": figures.all_rate_distortion(curve, kinds),
+        "figures": figures.all_rate_distortion(curve, kinds, envelopes),
     }
 
 

@@ -1,18 +1,19 @@
 """The first curve as plain SVG, seen before the library of the figures is loaded."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.metrics import installed
-from pipeline.report.figures import KBPS_TICKS, series_of
+from pipeline.report.figures import KBPS_TICKS, lines, series_of
 
 WIDTH, HEIGHT = 1000, 400
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 40
 
 
-def sketch(curve: pd.DataFrame, metric: str, kind: str) -> dict[str, Any]:
+def sketch(curve: pd.DataFrame, metric: str, kind: str, best: Sequence[str] = ()) -> dict[str, Any]:
     """Ticks, bands and lines of one metric and kind, in the coordinates of the template's view.
 
     Drawn as plotly does later: file kbps on a logarithmic axis, a line and a band per series.
@@ -28,20 +29,19 @@ def sketch(curve: pd.DataFrame, metric: str, kind: str) -> dict[str, Any]:
     def x(kbps: Any) -> Any:
         return LEFT + (np.log(kbps) - first) / (last - first) * (WIDTH - LEFT - RIGHT)
 
-    best, worst = highest, lowest
+    top, bottom = highest, lowest
     if not installed()[metric].higher_is_better:
-        best, worst = lowest, highest
+        top, bottom = lowest, highest
 
     def y(score: Any) -> Any:
-        return TOP + (best - score) / (best - worst) * (HEIGHT - TOP - BOTTOM)
+        return TOP + (top - score) / (top - bottom) * (HEIGHT - TOP - BOTTOM)
 
-    lines = []
-    for name, style in series_of(curve).items():
-        part = rows[rows.series == name]
-        known = part.dropna(subset=["low"])
+    drawn = []
+    for name, style, part in lines(curve, rows, best):
+        known = part[:0] if style.width < 2 else part.dropna(subset=["low"])
         band = [*zip(known.file_kbps, known.high, strict=True),
                 *zip(known.file_kbps[::-1], known.low[::-1], strict=True)]  # fmt: skip
-        lines.append({
+        drawn.append({
             "name": name,
             "style": style,
             "points": _path([(x(kbps), y(score))
@@ -58,7 +58,7 @@ def sketch(curve: pd.DataFrame, metric: str, kind: str) -> dict[str, Any]:
         "right": WIDTH - RIGHT,
         "kbps": [(k, round(float(x(k)), 1)) for k in KBPS_TICKS if first < np.log(k) < last],
         "scores": [(f"{score:g}", round(float(y(score)), 1)) for score in scores],
-        "lines": [line for line in lines if line["points"]],
+        "lines": drawn,
     }
 
 

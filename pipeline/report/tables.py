@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.metrics import installed
 from pipeline.results import worth
 from pipeline.results.headline import METRIC, no_saving
-from pipeline.results.summary import BdRate, Cost, Crossing, Rate, Summary
+from pipeline.results.stretches import GRID, in_words
+from pipeline.results.summary import BdRate, Cost, Crossing, Rate, Stretch, Summary
 
 
 def points_table(curve: pd.DataFrame, kind: str) -> dict[str, Any]:
@@ -40,6 +42,31 @@ def points_table(curve: pd.DataFrame, kind: str) -> dict[str, Any]:
 def _known(value: Any) -> Any:
     """None for a number that is none."""
     return None if pd.isna(value) else value
+
+
+def bars(found: list[Stretch], kinds: list[str], titles: dict[str, str]) -> dict[str, Any]:
+    """A bar of rates for each kind, and the ticks under them; places in percent of the width."""
+
+    def place(kbps: float) -> float:
+        return round(float(100 * np.log(kbps / GRID[0]) / np.log(GRID[-1] / GRID[0])), 2)
+
+    rows = []
+    for kind in kinds if found else []:
+        own = [one for one in found if one.kind == kind]
+        parts = [
+            {
+                "judgement": one.judgement,
+                "left": place(one.lowest),
+                "width": round(place(one.highest) - place(one.lowest), 2),
+                "title": in_words([one]),
+            }
+            for one in own
+        ]
+        words = in_words(own)
+        rows.append(
+            {"title": titles[kind], "words": f"{words[0].upper()}{words[1:]}.", "parts": parts}
+        )
+    return {"rows": rows, "ticks": [(kbps, place(kbps)) for kbps in (1, 2, 4, 8, 16, 32, 64)]}
 
 
 def ablations_table(summary: Summary) -> list[dict[str, Any]]:

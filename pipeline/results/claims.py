@@ -6,7 +6,8 @@ import pandas as pd
 
 from pipeline.metrics import installed
 from pipeline.params.points import own
-from pipeline.results.headline import METRIC, independent
+from pipeline.results.headline import METRIC
+from pipeline.results.stretches import independent
 from pipeline.results.summary import PairedTest, Point, Summary
 
 CD_KBPS = 1411.2

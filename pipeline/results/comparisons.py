@@ -24,7 +24,8 @@ from pipeline.results.statistics import (
     holm,
     paired,
 )
-from pipeline.results.summary import BdRate, Crossing, Envelope, PairedTest
+from pipeline.results.stretches import opinion, stretches
+from pipeline.results.summary import BdRate, Crossing, Envelope, PairedTest, Stretch
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,16 @@ class Bench:
             drawn = vars(sure) if sure else dict.fromkeys(("agreeing", "low", "high"))
             found.append(Crossing(metric=metric, kind=kind, **vars(result), **drawn))
         return found
+
+    def stretches(self) -> list[Stretch]:
+        """At which rates the tested curve is the better one, kind by kind."""
+        opinions: dict[str, dict[str, NDArray[np.float64]]] = {}
+        for metric, kind, anchor, tested in self._compared():
+            opinions.setdefault(kind, {})[metric] = opinion(
+                *self._samples(metric, kind, anchor, tested),
+                self.settings.resamples, self.settings.confidence, self.seed,
+            )  # fmt: skip
+        return [one for kind, found in opinions.items() for one in stretches(kind, found)]
 
     def envelopes(self) -> list[Envelope]:
         """Which points make the curve of the anchor ``opus``, for every metric and kind."""

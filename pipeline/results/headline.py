@@ -7,6 +7,7 @@ import pandas as pd
 from pipeline.metrics import installed
 from pipeline.params.points import is_opus
 from pipeline.results.crossing import SURE
+from pipeline.results.stretches import independent
 from pipeline.results.summary import BdRate, Crossing
 
 METRIC = "visqol_audio"
@@ -76,11 +77,6 @@ def verdict(
     if len({row.side for row in judged}) > 1:
         return [said, "The judges disagree."]
     return [said, *_between_crossings(judged), *_saved(opus, kind, bd_rates, crossings)]
-
-
-def independent(names: Iterable[str]) -> bool:
-    """Whether at least two of these metrics work differently."""
-    return len({installed()[name].family or name for name in names}) > 1
 
 
 def tested_series(curve: pd.DataFrame) -> str | None:

@@ -40,10 +40,18 @@ def interval(draws: ArrayLike, confidence: float, groups: int) -> tuple[float, f
     is; the tails are cut accordingly further out. Source: Hesterberg, "What teachers should know
     about the bootstrap", 2015, section 5.3, expanded percentiles.
     """
+    low, high = intervals(np.asarray(draws, np.float64)[:, None], confidence, groups)
+    return float(low[0]), float(high[0])
+
+
+def intervals(
+    draws: NDArray[np.float64], confidence: float, groups: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``interval`` of each column of (draws, quantities): all lower ends, all upper ones."""
     student = scipy.stats.t.ppf((1 - confidence) / 2, groups - 1)
     tail = float(scipy.stats.norm.cdf(student * np.sqrt(groups / (groups - 1))))
-    low, high = np.quantile(np.asarray(draws, np.float64), [tail, 1 - tail])
-    return float(low), float(high)
+    low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
+    return low, high
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,22 @@ class Crossing(_Part):
     agreeing: float | None
 
 
+Judgement = Literal["better", "worse", "level", "disagree"]
+
+
+class Stretch(_Part):
+    """Rates in kbps at which the judges say one thing of our curve against the anchor's.
+
+    ``better`` and ``worse``: two metrics that work differently say so and none the contrary;
+    ``level``: no two of them show a difference; ``disagree``: some say better and some worse.
+    """
+
+    kind: str
+    judgement: Judgement
+    lowest: float
+    highest: float
+
+
 class Envelope(_Part):
     """The points that make Opus's curve by one metric of one kind, by rising rate.
 
@@ -170,6 +186,7 @@ class Summary(_Part):
     points: dict[str, Point]
     bd_rate: list[BdRate]
     crossings: list[Crossing] = []
+    stretches: list[Stretch] = []
     envelopes: list[Envelope] = []
     paired: list[PairedTest]
     ablations: list[Ablation]

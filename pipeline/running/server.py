@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -104,9 +105,16 @@ def connected(own: bool = True) -> Iterator[Callable[[], None]]:
 def answers(url: str = "", timeout: float = 10.0) -> bool:
     """Whether a server answers at ``url``, by default the one that we talk to."""
     try:
-        return httpx.get(f"{url or _address()}/health", timeout=timeout).is_success
+        health = f"{url or _address()}/health"
+        return httpx.get(health, timeout=timeout, verify=_authorities()).is_success
     except httpx.HTTPError:
         return False
+
+
+@functools.cache
+def _authorities() -> ssl.SSLContext:
+    """Whom a server is believed; read once, since a server that starts is asked many times."""
+    return httpx.create_ssl_context()
 
 
 def gone() -> bool:

@@ -89,6 +89,7 @@ def main() -> None:
             },
             bd_rate=bd_rates,
             crossings=crossings,
+            stretches=bench.stretches(),
             envelopes=bench.envelopes(),
             paired=bench.paired_tests(),
             ablations=ablations(settings),

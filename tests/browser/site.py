@@ -14,7 +14,7 @@ from pipeline.report import page, player
 from pipeline.results.comparisons import Bench
 from pipeline.results.headline import headline
 from pipeline.results.listening import Result
-from pipeline.results.summary import Summary
+from pipeline.results.summary import Summary, write
 
 STATISTICS = Statistics(resamples=200, confidence=0.95, min_overlap=0.5)
 NEURAL = {"b150": (3.0, 2.2), "b070": (6.0, 2.8), "b050": (11.5, 3.2), "b030": (17.0, 3.6)}
@@ -57,6 +57,7 @@ def build(
     bd_rates, paired, crossings = found.bd_rates(), found.paired_tests(), found.crossings()
     summary = Summary(
         headline=headline(curve, bd_rates, crossings), verdicts={}, crossings=crossings,
+        stretches=found.stretches(),
         bd_rate=bd_rates, paired=paired, envelopes=found.envelopes(),
         points={
             point: {
@@ -86,6 +87,7 @@ def build(
         listened=listened,
     )  # fmt: skip
     page.write(folder / "reports", run)
+    write(folder / "reports" / "summary.json", summary)
     return folder / "reports" / "index.html"
 
 

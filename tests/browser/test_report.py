@@ -63,6 +63,34 @@ def traces(page: Any, metric: str = "visqol_audio") -> list[dict[str, Any]]:
     )
 
 
+def test_the_first_screen_says_at_which_rates_the_codec_is_better(
+    open_page: Any, report: Path
+) -> None:
+    page = open_page(report)
+    summary = json.loads((report.parent / "summary.json").read_text())
+    found = summary["stretches"]
+    assert found
+    for stretch in found:
+        title = {"speech": "Speech"}[stretch["kind"]]
+        bar = page.locator(".bars li").filter(has=page.get_by_role("heading", name=title))
+        (part,) = bar.locator(".rates i").all()
+        assert part.get_attribute("class") == stretch["judgement"]
+        whole, own = bar.locator(".rates").bounding_box(), part.bounding_box()
+        for edge, kbps in (
+            (own["x"], stretch["lowest"]), (own["x"] + own["width"], stretch["highest"]),
+        ):  # fmt: skip
+            share = (edge - whole["x"]) / whole["width"]
+            assert abs(share - np.log2(kbps) / 6) < 0.01
+        said = bar.locator("p").inner_text()
+        assert f"{stretch['lowest']:.1f}" in said
+        assert f"{stretch['highest']:.1f}" in said
+    box = page.locator(".bars").bounding_box()
+    assert box["y"] + box["height"] < 900  # without scrolling
+    # Where there is no judgement there is no colour.
+    none = page.locator(".bars li").filter(has=page.get_by_role("heading", name="Music"))
+    assert none.locator(".rates i").count() == 0
+
+
 def test_switches_change_curves_and_tables(open_page: Any, report: Path) -> None:
     page = open_page(report)
     page.wait_for_selector("[data-metric=visqol_audio][data-drawn]")
@@ -73,6 +101,7 @@ def test_switches_change_curves_and_tables(open_page: Any, report: Path) -> None
         "(before) => document.querySelector('[data-metric=visqol_audio] .plot')._fullData[1].y[0] "
         "!== before", arg=every[1]["y"][0],
     )  # fmt: skip
+    page.get_by_text("Every metric", exact=True).click()
     assert page.locator("[data-of-kind=music]").first.is_visible()
     assert not page.locator("[data-of-kind=all]").first.is_visible()
     # A speech metric stays on speech, and says so.
@@ -371,7 +400,6 @@ def test_audio_and_figures_load_when_asked_for(open_page: Any, report: Path) -> 
     page.wait_for_selector("[data-drawn]")
     assert not [name for name in asked if name.startswith(("inside", "0-", "1-"))]
     page.locator("#listen").scroll_into_view_if_needed()
-    page.locator("#clips tbody button").first.click()
     page.wait_for_selector("#player[data-ready]")
     assert len([name for name in asked if "-" in name]) == 3
     page.locator("#inside [data-figure]").first.scroll_into_view_if_needed()

@@ -9,8 +9,8 @@ from codec import audio
 from tests.conftest import ROOT, tone
 
 BENCH = (
-    "pipeline bjontegaard dvc dvclive espeakng_loader fastapi jinja2 lightning opuslib pandas pesq "
-    "plotly prefect psutil pystoi ruamel scipy transformers visqol yaml zimtohrli distributed "
+    "pipeline bjontegaard dvc dvclive espeakng_loader fastapi jinja2 lightning_fabric opuslib "
+    "pandas pesq plotly prefect psutil pystoi ruamel scipy transformers visqol yaml zimtohrli distributed "
     "httpx networkx"
 )
 HIDING = f"""

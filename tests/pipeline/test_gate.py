@@ -164,8 +164,9 @@ def test_an_estimate_of_other_tables_is_caught_by_the_gap(
 
 @pytest.mark.parametrize("name", ["pesq_wb", "visqol_audio", "visqol_speech"])
 def test_swapped_arguments_are_caught_before_anything_is_scored(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     metric = metrics.installed()[name]
 
     def swapped(*, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:

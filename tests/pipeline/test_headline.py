@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.params import Statistics
-from pipeline.report.tables import cards
+from pipeline.report.tables import bars, cards
 from pipeline.results.comparisons import Bench
 from pipeline.results.crossing import standing
 from pipeline.results.envelope import upper_envelope
@@ -104,6 +105,31 @@ def test_no_large_number_on_the_page_rests_on_one_judge_or_on_judges_that_disagr
         assert card["why"] == why
         assert (card["first"] is None) == bool(why)
         assert len(card["rest"]) == len(ours) - (not why)
+
+
+def test_the_bar_of_rates_shows_what_the_judges_say_and_no_more() -> None:
+    """Ahead, split judges, one judge alone: blue, hatched, nothing."""
+    ahead, behind = judged(2.4, 3.1, 3.8, 4.5), judged(1.5, 2.3, 3.0, 3.6)
+    alone = {"visqol_audio": ahead["visqol_audio"]}
+    split = {**alone, "zimtohrli": behind["zimtohrli"]}
+    for ours, expected in (
+        (ahead, ["better"]),
+        (behind, ["worse"]),
+        (split, ["disagree"]),
+        (alone, []),
+    ):
+        made = bench({"opus": judged(*OPUS), "neural": ours})
+        found = made.stretches()
+        assert [one.judgement for one in found] == expected
+        for one in found:
+            assert (one.lowest, one.highest) == pytest.approx((6, 22), rel=0.03)
+    assert bars([], ["all"], {"all": "All kinds"})["rows"] == []
+    found = bench({"opus": judged(*OPUS), "neural": ahead}).stretches()
+    (row,) = bars(found, ["all"], {"all": "All kinds"})["rows"]
+    (part,) = row["parts"]
+    assert part["left"] == pytest.approx(100 * np.log2(6) / 6, abs=1)
+    assert part["left"] + part["width"] == pytest.approx(100 * np.log2(22) / 6, abs=1)
+    assert row["words"].startswith("Better from ")
 
 
 def test_a_third_judge_that_disagrees_is_heard_though_it_has_no_bd_rate() -> None:

@@ -64,7 +64,7 @@ def test_nothing_is_scored_twice_and_everything_that_changed_is(
     assert again["clip3"] != first["clip3"]
     assert again["clip2"] == first["clip2"]
     measured.clear()
-    monkeypatch.setattr(scoring, "_metrics_version", lambda: b"another")
+    monkeypatch.setattr(scoring, "metrics_version", lambda: b"another")
     dict(scoring.score(pairs[:2], HERE))
     assert sorted(measured) == ["clip0", "clip1"]
 
@@ -102,9 +102,9 @@ def test_kept_scores_are_of_one_version_of_everything(
     real = scoring.version
     for soxr in ("1.0", "1.1"):
         monkeypatch.setattr(scoring, "version", lambda name, it=soxr: it or real(name))
-        scoring._metrics_version.cache_clear()
+        scoring.metrics_version.cache_clear()
         keys.add(scoring.key(pairs[0]))
-    scoring._metrics_version.cache_clear()
+    scoring.metrics_version.cache_clear()
     assert len(keys) == 2
 
 

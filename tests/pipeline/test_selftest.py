@@ -1,6 +1,7 @@
 """The metrics' self-test: passes for the real ones, and for nothing else."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,37 @@ from codec.errors import UserError
 from pipeline.metrics import Metric, Unscorable, installed, selftest
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where nothing has passed yet
+
+
 def test_the_metrics_are_themselves() -> None:
     selftest.require()
+
+
+def test_what_passed_is_not_asked_again_until_something_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(selftest, "require_one", lambda metric: asked.append(metric.name))
+    selftest.require()
+    assert asked == list(installed())
+    selftest.require()
+    assert asked == list(installed())
+    monkeypatch.setattr(selftest, "distributions", list)  # another set of packages
+    selftest.require()
+    assert asked == 2 * list(installed())
+
+
+def test_what_failed_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(metric: Metric) -> None:
+        raise UserError(metric.name)
+
+    monkeypatch.setattr(selftest, "require_one", fails)
+    for _ in range(2):
+        with pytest.raises(UserError):
+            selftest.require()
 
 
 def swapped(metric: Metric) -> Metric:

@@ -104,7 +104,7 @@ def sample(rng: np.random.Generator, groups: int, rates: np.ndarray, gain: float
 def test_bd_rate_interval_is_around_the_true_value_and_honest() -> None:
     """Half a step in quality at each rate is half of the rate: -50 %."""
     held, widths = 0, []
-    for seed in range(60):
+    for seed in range(30):
         rng = np.random.default_rng(seed)
         level = rng.bit_generator.state
         opus = sample(rng, 40, RATES, 0.0)
@@ -114,7 +114,7 @@ def test_bd_rate_interval_is_around_the_true_value_and_honest() -> None:
         low, high = bootstrap_bd_rate(opus, noisy, np.arange(40).astype(str), 0.1, 200, 0.95, seed)
         held += low <= -50 <= high
         widths.append(high - low)
-    assert held >= 51
+    assert held >= 25
     assert np.median(widths) < 40
 
 

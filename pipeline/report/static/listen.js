@@ -56,6 +56,12 @@
       state.sort === "difference" && state.rising === (button.dataset.order === "worst"));
   }
 
+  // The clip whose difference is the median, of those that have one: neither a good nor a bad day.
+  function median() {
+    const known = state.clips.map(row).filter((one) => one.difference !== null).sort((a, b) => a.difference - b.difference);
+    return known.length ? known[(known.length - 1) >> 1].number : state.shown[0];
+  }
+
   function sort(by, rising) {
     Object.assign(state, {sort: by, rising});
     fill();
@@ -93,6 +99,7 @@
     const names = ["original", chosen.neural, chosen.anchor];
     for (const line of body.rows) line.setAttribute("aria-current", Number(line.dataset.clip) === number);
     player.stop();
+    delete find("player").dataset.ready;
     find("player-hint").hidden = true;
     find("player-body").hidden = false;
     find("player-title").textContent = `${clip.clip} (${clip.kind}, ${clip.seconds.toFixed(1)} s)`;
@@ -245,5 +252,6 @@
     names.sort((a, b) => (b === data.headline) - (a === data.headline));
     find("listen-metric").replaceChildren(...names.map((name) => new Option(data.metrics[name], name)));
     fill();
+    if (state.current === null && state.shown.length) open(median(), false);
   }, {rootMargin: "600px"}).observe(find("listen"));
 })();
