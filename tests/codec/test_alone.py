@@ -10,8 +10,8 @@ from tests.conftest import ROOT, tone
 
 BENCH = (
     "pipeline bjontegaard dvc dvclive espeakng_loader fastapi jinja2 lightning_fabric opuslib "
-    "pandas pesq plotly prefect psutil pystoi ruamel scipy transformers visqol yaml zimtohrli distributed "
-    "httpx networkx"
+    "pandas pesq plotly prefect psutil pystoi ruamel scipy transformers visqol yaml zimtohrli "
+    "distributed httpx networkx"
 )
 HIDING = f"""
 import runpy, sys
