@@ -3,11 +3,12 @@
 from codec import cli as codec
 from codec.errors import one_line
 from codec.process import let_threads_sleep
-from pipeline.cli import bench, results, run
+from pipeline.cli import bench, listening, results, run
 
 app = codec.application(
     *codec.COMMANDS, *run.COMMANDS, *bench.COMMANDS, *results.COMMANDS, completion=True
 )
+app.add_typer(listening.app, name="listening")
 
 
 def main() -> None:

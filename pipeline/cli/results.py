@@ -190,22 +190,6 @@ def compare(
     typer.echo(f"\n{found['headline']}\n\nThe page is {(out / 'index.html').resolve()}")
 
 
-def listening(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="What the listening test saved.")
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Count blind listening tests: the share of listeners who heard no difference, and ratings."""
-    import dataclasses
-    import json
-
-    from pipeline.results import listening as test
-
-    result = test.evaluate(test.read(files))
-    typer.echo(json.dumps(dataclasses.asdict(result)) if as_json else test.table(result))
-
-
 def release(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="One of models in params.yaml.")],
     name: Annotated[str, typer.Option("--name", help="What users will call it.")],
@@ -217,5 +201,5 @@ def release(
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    variants, anchors, check, score, metrics, compare, listening, release,
+    variants, anchors, check, score, metrics, compare, release,
 )  # fmt: skip

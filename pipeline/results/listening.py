@@ -164,6 +164,11 @@ def _session(path: Path) -> Abx | Mushra:
         raise UserError(f"{path}: not a file of the listening test: {error}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    return parse(tree, str(path))
+
+
+def parse(tree: object, name: str) -> Abx | Mushra:
+    """A session from what JSON holds; UserError, which begins with ``name``, where it is none."""
     kind: type[Abx | Mushra] = (
         Mushra if isinstance(tree, dict) and tree.get("test") == "mushra" else Abx
     )
@@ -173,7 +178,7 @@ def _session(path: Path) -> Abx | Mushra:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "the file"
         raise UserError(
-            f"{path}: not a file of the listening test: {where}: {problem['msg']}"
+            f"{name}: not a file of the listening test: {where}: {problem['msg']}"
         ) from error
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.results import listening
 from tests.browser import site
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.browser
 
@@ -314,6 +315,40 @@ def test_ratings_are_played_through_to_their_result(open_page: Any, report: Path
         assert set(trial["ratings"]) == {"reference", "lowpass-3500", *found["systems"]}
         assert set(trial["ratings"].values()) == {51}
     assert len({trial["clip"] for trial in found["trials"]}) == 2
+
+
+def test_a_served_test_sends_its_answers_to_the_folder(
+    chromium: Any, report: Path, tmp_path: Path
+) -> None:
+    answers = tmp_path / "answers"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "listening", "serve", "--port", "0",
+         "--reports", str(report.parent), "--answers", str(answers)],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    context = chromium.new_context()
+    try:
+        assert process.stdout is not None
+        page = context.new_page()
+        page.goto(process.stdout.readline().split()[-1])
+        assert page.get_by_role("link", name="report").count() == 0
+        found = play_through(page, "abx", 2)
+        page.get_by_text("Your answers have arrived").wait_for()
+        (path,) = answers.iterdir()
+        (session,) = listening.read([path])
+        assert [trial.model_dump() for trial in session.trials] == [
+            {key: trial[key] for key in ("clip", "kind", "system", "x", "answer")}
+            for trial in found["trials"]
+        ]
+        # A server that has gone leaves the answers to be saved, and the page says so.
+        page.reload()
+        page.route("**/answers", lambda route: route.abort())
+        play_through(page, "abx", 2)
+        page.get_by_text("Your answers did not arrive").wait_for()
+        assert len(list(answers.iterdir())) == 1
+    finally:
+        context.close()
+        process.kill()
 
 
 def test_the_low_anchor_is_low(open_page: Any, report: Path) -> None:

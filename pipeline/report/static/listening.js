@@ -208,9 +208,30 @@
     find("outcome").textContent = result.test === "abx"
       ? `${right} of ${result.trials.length} answers were right; guessing gives about ${result.trials.length / 2}.`
       : `${result.trials.length} clips rated.`;
+    send(result);
     const link = find("download");
     link.href = URL.createObjectURL(new Blob([JSON.stringify(result, null, 1) + "\n"], {type: "application/json"}));
     link.download = `listening-${result.test}-${result.session}.json`;
+  }
+
+  // Where `rdcodec listening serve` gave the page, answers go back to it; the file is there anyway.
+  const answers = document.querySelector('meta[name="answers"]')?.content;
+  async function send(result) {
+    if (!answers) return;
+    let said = "Your answers have arrived; there is nothing to save.";
+    try {
+      const response = await fetch(answers, {
+        method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(result),
+      });
+      if (!response.ok) throw new Error((await response.json()).detail);
+    } catch (error) {
+      said = `Your answers did not arrive (${error.message}): save them, please.`;
+    }
+    find("sent").textContent = said;
+  }
+  if (answers) {
+    find("report").replaceWith(...find("report").childNodes);
+    find("promise").textContent = "At the end your answers go to whoever gave you this page, and nowhere else.";
   }
 
   find("play").addEventListener("click", () => player.toggle());
