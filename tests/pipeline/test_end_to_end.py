@@ -380,7 +380,7 @@ def test_a_benched_model_is_released_with_its_card(project: Project) -> None:
 
 def test_a_failing_stage_fails_the_run_and_leaves_the_rest(project: Project) -> None:
     project.set("coders.opus={library: /nowhere/libopus.so}")
-    done = project.rdcodec("run")
+    done = project.rdcodec("run", "code")
     project.set("coders={}")
     assert done.returncode == 1
     why = "opus: library: /nowhere/libopus.so: no such file"
