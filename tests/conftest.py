@@ -49,6 +49,21 @@ RESIDUAL = CodecConfig.model_validate(
     SPECTRAL.model_dump()
     | {"channels": 2, "quantizer": "residual", "codebooks": 3, "codebook_size": 16}
 )
+# A context model, gains of bands and several levels, stereo in one latent: what is released.
+TRANSFORM = CodecConfig(
+    architecture="transform",
+    sample_rate=8_000,
+    channels=2,
+    strides=[40],
+    window=120,
+    widths=[8],
+    latent_channels=64,
+    encoder_blocks=1,
+    decoder_blocks=1,
+    levels=4,
+    gain_bands=4,
+    entropy="context",
+)
 CONFIGS = {"spectral": SPECTRAL, "waveform": WAVEFORM, "residual": RESIDUAL}
 
 

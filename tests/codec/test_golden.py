@@ -18,25 +18,9 @@ import pytest
 import codec as library
 from codec import checkpoint
 from codec.coding import bitstream
-from codec.config import CodecConfig
-from tests.conftest import CONFIGS, ROOT, tiny_codec
+from tests.conftest import CONFIGS, ROOT, TRANSFORM, tiny_codec
 
 GOLDEN = ROOT / "tests" / "golden"
-# A context model, gains of bands and several levels, stereo in one latent: what is released.
-TRANSFORM = CodecConfig(
-    architecture="transform",
-    sample_rate=8_000,
-    channels=2,
-    strides=[40],
-    window=120,
-    widths=[8],
-    latent_channels=64,
-    encoder_blocks=1,
-    decoder_blocks=1,
-    levels=4,
-    gain_bands=4,
-    entropy="context",
-)
 GOLDEN_CONFIGS = CONFIGS | {"transform": TRANSFORM}
 ADVICE = "the format or the tables changed; tests/codec/test_golden.py says what to do"
 
