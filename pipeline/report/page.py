@@ -49,6 +49,7 @@ class Contents:
     split: Path
     """The folder of the originals."""
     pairs: list[player.Pair]
+    peer: player.Peer | None
     training: dict[str, pd.DataFrame]
     """Training curves by model."""
     models: dict[str, pd.DataFrame]
@@ -67,9 +68,10 @@ def write(folder: Path, run: Contents) -> None:
     building.mkdir(parents=True)
     write_static(building)
     write_script(building / "inside.js", "figures", inside(run))
-    clips = player.rows(run.clips, run.pairs, run.files, run.scores)
+    played = player.points_of(run.pairs, run.peer)
+    clips = player.rows(run.clips, played, run.files, run.scores)
     write_script(building / "clips.js", "clips", clips)
-    player.write_audio(building / "audio", run.split, run.clips, run.pairs, run.files)
+    player.write_audio(building / "audio", run.split, run.clips, played, run.files)
     shutil.rmtree(folder / ASSETS, ignore_errors=True)
     building.rename(folder / ASSETS)
 
@@ -82,6 +84,7 @@ def write(folder: Path, run: Contents) -> None:
     listened = {
         "run": {"test": run.summary.test.fingerprint, "revision": about["revision"]},
         "pairs": [vars(pair) for pair in run.pairs],
+        "peer": vars(run.peer) if run.peer else None,
     }
     known = worth.read()
     titles = {name: metric.title for name, metric in installed().items()}
@@ -108,6 +111,9 @@ def write(folder: Path, run: Contents) -> None:
             }
         ),
         pairs=run.pairs,
+        peer=run.peer,
+        # The original, each neural point, one point of Opus, and a peer.
+        sources=2 + len({pair.neural for pair in run.pairs}) + bool(run.peer),
         inside=inside_titles(run),
         tested=name_of(tested_series(run.curve)),
         entropy=run.models["entropy"].to_dict("records"),

@@ -37,6 +37,7 @@ def main() -> None:
         if series[own(name)] in ("neural", "sweep") and isinstance(model.beta, float)
     }
     sweep = sorted(betas, key=betas.__getitem__)
+    pairs = player.pairs(curve, settings.report.pairs, summary.envelopes)
     page.write(
         REPORTS,
         page.Contents(
@@ -49,7 +50,8 @@ def main() -> None:
             scores=tables.read_all(layout.scores_table(point) for point in series),
             clips=manifest.read(TEST),
             split=TEST,
-            pairs=player.pairs(curve, settings.report.pairs),
+            pairs=pairs,
+            peer=player.peer(curve, pairs, list(series)),
             training={
                 model: tables.read(layout.model_table(model, "training")) for model in models
             },

@@ -18,6 +18,7 @@ from pipeline.results.summary import Summary, write
 
 STATISTICS = Statistics(resamples=200, confidence=0.95, min_overlap=0.5)
 NEURAL = {"b150": (3.0, 2.2), "b070": (6.0, 2.8), "b050": (11.5, 3.2), "b030": (17.0, 3.6)}
+PEERS = {"lc3-16": ("lc3", 16.1, 3.4), "lc3-8": ("lc3", 8.1, 2.5)}
 OPUS = {6: (6.2, 2.3), 12: (12.1, 2.9), 16: (17.3, 3.5), 24: (25.0, 4.0)}
 RATE = 48_000
 KINDS = ("speech", "music", "general")
@@ -49,10 +50,12 @@ def build(
         ))  # fmt: skip
     points = {f"neural-{name}": ("neural", *facts) for name, facts in NEURAL.items()}
     points |= {f"opus-{kbps}": ("opus", *facts) for kbps, facts in OPUS.items()}
+    points |= PEERS
     files, scores = measured(points, clips)
     curve = curve_of(points, files, scores)
     pairs = player.pairs(curve, 2)
-    decode(folder, split, clips, player.points_of(pairs))
+    peer = player.peer(curve, pairs, list(points))
+    decode(folder, split, clips, player.points_of(pairs, peer))
     found = Bench(curve, scores, files, STATISTICS, 0)
     bd_rates, paired, crossings = found.bd_rates(), found.paired_tests(), found.crossings()
     summary = Summary(
@@ -76,7 +79,7 @@ def build(
         | {name: [2.0, 1.0, 2.1, 1.1] for name in page.LOSSES}
     )
     run = page.Contents(
-        summary, curve, files, scores, clips, split, pairs,
+        summary, curve, files, scores, clips, split, pairs, peer,
         training={"base": steps, "b050": steps},
         models=tables(),
         speed=pd.DataFrame([["neural-b050", "neural", 150.0, 130.0, 400.0],
@@ -153,6 +156,8 @@ def decode(folder: Path, split: Path, clips: list[manifest.Clip], points: list[s
                 wave = opus.decode(opus.encode(wave, rate))[0][:, : wave.shape[-1]]
             else:
                 wave = np.round(wave * 128) / np.float32(128)
+            if point in PEERS:  # 6 dB below the others
+                wave = wave / 2
             audio.write(folder / layout.decoded_file(point, clip.name), wave, rate)
 
 

@@ -1,6 +1,7 @@
 """The pages as people use them, in Chromium, opened from a disk."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -223,6 +224,52 @@ def test_the_three_sources_play_in_step(open_page: Any, report: Path) -> None:
     # One alone is heard, that of the key pressed last.
     assert page.locator("[data-source='1']").get_attribute("aria-pressed") == "true"
     assert page.locator("#play").inner_text() == "Stop"
+
+
+GAINS = """() => {
+  window.gains = [];
+  const Gain = GainNode;
+  window.GainNode = class extends Gain {
+    constructor(...words) {
+      super(...words);
+      window.gains.push(this);
+    }
+  };
+}"""
+
+
+def test_other_rates_and_a_peer_play_beside_and_as_loud(open_page: Any, report: Path) -> None:
+    """Original, both neural points, Opus and a peer, which is 6 dB too quiet."""
+    page = open_page(report)
+    page.evaluate(f"({GAINS})()")
+    page.locator("#listen").scroll_into_view_if_needed()
+    page.wait_for_selector("#player[data-ready]")
+    sources = page.locator(".sources button:visible")
+    assert sources.count() == 3
+    page.locator("#more").check()
+    page.wait_for_selector("#player[data-ready]")
+    assert sources.count() == page.locator(".spectrograms figure:visible").count() == 5
+    said = sources.all_inner_texts()
+    assert [text.split()[1].strip(",") for text in said[1:]] == [
+        "neural-b070", "opus-6", "neural-b030", "lc3-8",
+    ]  # fmt: skip
+    assert not any("dB" in text for text in said)
+    page.locator("#matched").check()
+    page.locator("#play").click()
+    page.keyboard.press("5")
+    page.wait_for_timeout(200)
+    gains = page.evaluate("window.gains.slice(-5).map((node) => node.gain.value)")
+    assert gains[:4] == [0, 0, 0, 0]
+    assert 20 * np.log10(gains[4]) == pytest.approx(6, abs=0.2)
+    (shown,) = re.findall(r"\+(\d\.\d) dB", sources.nth(4).inner_text())
+    assert float(shown) == pytest.approx(20 * np.log10(gains[4]), abs=0.06)
+    # And back: alone, as they are.
+    page.locator("#matched").uncheck()
+    page.wait_for_timeout(100)
+    assert page.evaluate("window.gains.slice(-1)[0].gain.value") == 1
+    page.locator("#more").uncheck()
+    page.wait_for_selector("#player[data-ready]")
+    assert sources.count() == 3
 
 
 def test_the_keyboard_plays_seeks_and_goes_on(open_page: Any, report: Path) -> None:

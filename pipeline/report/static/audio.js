@@ -9,10 +9,10 @@ rdcodec.audio = (() => {
   return async (name) => {
     if (!kept.has(name)) {
       kept.set(name, (async () => {
-        const {flac, timeline} = await rdcodec.fetch(`audio/${name}`, name);
+        const {flac, lufs, timeline} = await rdcodec.fetch(`audio/${name}`, name);
         rdcodec.forget(name);
         const bytes = Uint8Array.from(atob(flac), (character) => character.charCodeAt(0));
-        return {buffer: await rdcodec.context().decodeAudioData(bytes.buffer), timeline};
+        return {buffer: await rdcodec.context().decodeAudioData(bytes.buffer), lufs, timeline};
       })());
       kept.get(name).catch(() => { kept.delete(name); rdcodec.forget(name); });
       if (kept.size > most) kept.delete(kept.keys().next().value);
@@ -26,6 +26,7 @@ rdcodec.Player = class {
   constructor(onchange) {
     this.onchange = onchange;
     this.buffers = [];
+    this.gains = [];
     this.chosen = 0;
     this.place = 0;
     this.loop = false;
@@ -44,9 +45,11 @@ rdcodec.Player = class {
     return this.loop ? passed % this.duration : Math.min(passed, this.duration);
   }
 
-  load(buffers) {
+  // gains: a factor for each buffer.
+  load(buffers, gains = buffers.map(() => 1)) {
     this.stop();
     this.buffers = buffers;
+    this.gains = gains;
     this.place = 0;
     this.chosen = Math.min(this.chosen, buffers.length - 1);
   }
@@ -60,7 +63,7 @@ rdcodec.Player = class {
     this.since = context.currentTime + 0.05;
     this.nodes = this.buffers.map((buffer, index) => {
       const source = new AudioBufferSourceNode(context, {buffer, loop: this.loop});
-      const gain = new GainNode(context, {gain: index === this.chosen ? 1 : 0});
+      const gain = new GainNode(context, {gain: index === this.chosen ? this.gains[index] : 0});
       source.connect(gain).connect(context.destination);
       source.start(this.since, this.place);
       return {source, gain};
@@ -106,6 +109,12 @@ rdcodec.Player = class {
     if (playing) await this.play();
   }
 
+  // Other factors, at once.
+  level(gains) {
+    this.gains = gains;
+    this.choose(this.chosen);
+  }
+
   // Fades over 10 ms: a hard switch would click.
   choose(index) {
     this.chosen = index;
@@ -113,7 +122,7 @@ rdcodec.Player = class {
     this.nodes.forEach(({gain}, place) => {
       gain.gain.cancelScheduledValues(now);
       gain.gain.setValueAtTime(gain.gain.value, now);
-      gain.gain.linearRampToValueAtTime(place === index ? 1 : 0, now + 0.01);
+      gain.gain.linearRampToValueAtTime(place === index ? this.gains[place] : 0, now + 0.01);
     });
   }
 };

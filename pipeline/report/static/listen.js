@@ -96,7 +96,7 @@
   async function open(number, moves) {
     const clip = state.clips[number], chosen = pair();
     state.current = number;
-    const names = ["original", chosen.neural, chosen.anchor];
+    const names = played(chosen);
     for (const line of body.rows) line.setAttribute("aria-current", Number(line.dataset.clip) === number);
     player.stop();
     delete find("player").dataset.ready;
@@ -104,24 +104,59 @@
     find("player-body").hidden = false;
     find("player-title").textContent = `${clip.clip} (${clip.kind}, ${clip.seconds.toFixed(1)} s)`;
     const labels = ["Original", ...names.slice(1).map((name) => `${name}, ${clip.points[name].kbps.toFixed(1)} kbps`)];
-    sources.slice(1).forEach((button, index) => button.querySelector("span").textContent = labels[index + 1]);
+    sources.forEach((button, index) => button.hidden = index >= names.length);
     canvases.forEach((canvas, index) => {
-      canvas.closest("figure").querySelector("figcaption").textContent = labels[index];
+      canvas.closest("figure").hidden = index >= names.length;
+      canvas.closest("figure").querySelector("figcaption").textContent = labels[index] ?? "";
       canvas.setAttribute("aria-label", `Spectrogram: ${labels[index]}`);
     });
-    scores(clip, names);
+    state.found = null;
+    state.labels = labels;
+    state.gains = names.map(() => 1);
+    name();
+    scores(clip, names.slice(0, 3));
     const found = await load(names.map((name) => `${number}-${name}`));
     if (!found || state.current !== number) return;
+    state.found = found;
     player.load(found.map((one) => one.buffer));
+    match();
     choose(player.chosen);
     const top = Math.min(20000, found[0].buffer.sampleRate / 2);
     find("top-frequency").textContent = top / 1000;
-    rdcodec.spectrogram(canvases, found.map((one) => one.buffer), top);
-    state.drawn = {buffer: found[0].buffer, timelines: found.slice(1).map((one) => one.timeline), labels};
+    rdcodec.spectrogram(canvases.slice(0, found.length), found.map((one) => one.buffer), top);
+    state.drawn = {buffer: found[0].buffer, timelines: found.slice(1, 3).map((one) => one.timeline), labels};
     bits();
     show();
     find("player").dataset.ready = number;
     if (moves && innerWidth < 1280) find("player").scrollIntoView({block: "start"});
+  }
+
+  // What plays beside the original: the pair alone, or the other rates and a peer, too.
+  function played({neural, anchor}) {
+    const more = find("more")?.checked ? [...data.pairs.map((one) => one.neural), ...(data.peer ? [data.peer.point] : [])] : [];
+    return [...new Set(["original", neural, anchor, ...more])];
+  }
+
+  const loudest = (buffer) => Math.max(...Array.from({length: buffer.numberOfChannels}, (_, index) =>
+    buffer.getChannelData(index).reduce((peak, sample) => Math.max(peak, Math.abs(sample)), 0)));
+
+  // As loud as the original, or as near as clipping allows.
+  function match() {
+    const wanted = find("matched").checked ? state.found[0].lufs : null;
+    state.gains = state.found.map(({lufs, buffer}) => {
+      if (wanted === null || lufs === null) return 1;
+      return Math.min(10 ** ((wanted - lufs) / 20), Math.max(1, 1 / loudest(buffer)));
+    });
+    player.level(state.gains);
+    name();
+  }
+
+  function name() {
+    state.labels.forEach((label, index) => {
+      const gain = 20 * Math.log10(state.gains[index]);
+      const shown = Math.abs(gain) < 0.05 ? "" : ` (${gain > 0 ? "+" : "−"}${Math.abs(gain).toFixed(1)} dB)`;
+      sources[index].querySelector("span").textContent = label + shown;
+    });
   }
 
   async function load(names) {
@@ -200,7 +235,8 @@
   const seek = (seconds) => player.seek(seconds).then(show);
 
   const keys = {
-    " ": () => player.toggle(), 1: () => choose(0), 2: () => choose(1), 3: () => choose(2),
+    " ": () => player.toggle(),
+    ...Object.fromEntries(sources.map((_, index) => [index + 1, () => { if (index < state.labels.length) choose(index); }])),
     ArrowLeft: () => seek(player.position - 1), ArrowRight: () => seek(player.position + 1),
     ArrowUp: () => step(-1), ArrowDown: () => step(1),
   };
@@ -215,6 +251,8 @@
   });
 
   find("play").addEventListener("click", () => player.toggle());
+  find("matched").addEventListener("change", () => { if (state.found) match(); });
+  find("more")?.addEventListener("change", () => { if (state.current !== null) open(state.current, false); });
   find("loop").addEventListener("change", (event) => player.repeat(event.target.checked));
   find("seek").addEventListener("input", (event) => seek(event.target.value * player.duration));
   for (const button of sources) button.addEventListener("click", () => choose(Number(button.dataset.source)));
