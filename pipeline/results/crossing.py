@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.results.statistics import Curve, Sample, interval
+from pipeline.results.statistics import Curve, Sample, drawn_weights, interval
 
 SURE = 0.95
 """The share of draws of clips that have to find the same."""
@@ -81,15 +81,11 @@ def sureness(
     seed: int,
 ) -> Sureness | None:
     """The same two curves compared on other draws of whole groups of clips; None for one group."""
-    names, member = np.unique(groups, return_inverse=True)
-    if len(names) < 2:
+    weights = drawn_weights(groups, resamples, seed)
+    if weights is None:
         return None
-    drawn = np.random.default_rng(seed).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), size=resamples
-    )
-    whole = np.ones((1, len(member)))
+    whole = np.ones((1, len(groups)))
     side = standing(anchor.curves(whole)[0], tested.curves(whole)[0]).side
-    weights = drawn[:, member].astype(float)
     found = [
         standing(theirs, ours)
         for theirs, ours in zip(anchor.curves(weights), tested.curves(weights), strict=True)
@@ -98,5 +94,5 @@ def sureness(
     crossed = [one.kbps for one in same if one.kbps is not None]
     low, high = None, None
     if len(crossed) >= SURE * resamples:
-        low, high = interval(crossed, confidence, len(names))
+        low, high = interval(crossed, confidence, len(np.unique(groups)))
     return Sureness(len(same) / resamples, low, high)

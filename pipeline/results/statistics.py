@@ -142,6 +142,22 @@ class Sample:
             return list(zip(kbps, totals / counts, strict=True))
 
 
+def drawn_weights(
+    groups: NDArray[np.str_], resamples: int, seed: int
+) -> NDArray[np.float64] | None:
+    """How often each clip counts in each draw of whole groups, (resamples, clips).
+
+    None where there is one group alone, which tells nothing of others.
+    """
+    names, member = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        return None
+    drawn = np.random.default_rng(seed).multinomial(
+        len(names), np.full(len(names), 1 / len(names)), size=resamples
+    )
+    return drawn[:, member].astype(float)
+
+
 def bootstrap_bd_rate(
     anchor: Sample,
     tested: Sample,
@@ -156,13 +172,9 @@ def bootstrap_bd_rate(
     None where more than one draw in twenty gives no BD-rate: then the comparison hangs on a few
     clips, and an interval of the others would look surer than it is.
     """
-    names, member = np.unique(groups, return_inverse=True)
-    if len(names) < 2:
+    weights = drawn_weights(groups, resamples, seed)
+    if weights is None:
         return None
-    drawn = np.random.default_rng(seed).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), size=resamples
-    )
-    weights = drawn[:, member].astype(float)
     found = [
         comparison.percent
         for ours, theirs in zip(anchor.curves(weights), tested.curves(weights), strict=True)
@@ -170,7 +182,7 @@ def bootstrap_bd_rate(
     ]
     if len(found) < 0.95 * resamples:
         return None
-    return interval(found, confidence, len(names))
+    return interval(found, confidence, len(np.unique(groups)))
 
 
 @dataclass(frozen=True)

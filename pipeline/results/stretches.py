@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.metrics import installed
-from pipeline.results.statistics import Curve, Sample, intervals
+from pipeline.results.statistics import Curve, Sample, drawn_weights, intervals
 from pipeline.results.summary import Judgement, Stretch
 
 GRID = np.geomspace(1.0, 64.0, 145)
@@ -40,22 +40,17 @@ def opinion(
     Better is a gain whose bootstrap interval over whole groups of clips lies above 0. NaN outside
     of the rates that both curves have, and everywhere where there is one group alone.
     """
-    whole = np.ones((1, anchor.scores.shape[1]))
-    gain = _gain(anchor.curves(whole)[0], tested.curves(whole)[0])
-    names, member = np.unique(groups, return_inverse=True)
-    common = np.isfinite(gain)
+    whole = np.ones((1, len(groups)))
+    common = np.isfinite(_gain(anchor.curves(whole)[0], tested.curves(whole)[0]))
     found = np.full(len(GRID), np.nan)
-    if len(names) < 2 or not common.any():
+    weights = drawn_weights(groups, resamples, seed)
+    if weights is None or not common.any():
         return found
-    drawn = np.random.default_rng(seed).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), size=resamples
-    )
-    weights = drawn[:, member].astype(float)
     draws = np.array([
         _gain(theirs, ours, reach=False)[common]
         for theirs, ours in zip(anchor.curves(weights), tested.curves(weights), strict=True)
     ])  # fmt: skip
-    low, high = intervals(draws, confidence, len(names))
+    low, high = intervals(draws, confidence, len(np.unique(groups)))
     found[common] = (low > 0).astype(float) - (high < 0)
     return found
 
