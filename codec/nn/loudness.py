@@ -6,6 +6,11 @@ ViSQOL by more than a point, and right phases by a quarter of one. So they are s
 is compared with the band that it should be, and the difference in decibels is one more row of
 symbols. The idea is that of gains and scale factors in classical codecs (ISO/IEC 14496-3, section
 4.6.2), here on what has been decoded.
+
+A gain makes nothing of a band in which nothing was coded. Such a band repeats what was decoded
+further down, as loud as the gain asks for, as Opus folds bands that got no pulses (Valin et al.,
+"High-quality, low-delay music coding in the Opus codec", AES convention 135, 2013) and MPEG-4
+replicates them. Nothing is random in it, so pieces of a file decode as the whole does.
 """
 
 import math
@@ -24,6 +29,8 @@ FLOOR = 1e-9
 """Mean square below which sound counts as silence: -90 dB."""
 MASKED = 1e-5
 """What is this much of a frame's loudest band counts as inaudible beside it: -50 dB."""
+FOLDED = (1_000.0, 4_000.0)
+"""Hz: what bands above repeat where nothing was coded in them."""
 
 
 class BandLoudness(nn.Module):
@@ -36,6 +43,8 @@ class BandLoudness(nn.Module):
 
     window: Tensor
     members: Tensor
+    source: Tensor
+    signs: Tensor
 
     def __init__(self, channels: int, sample_rate: int, hop: int, bands: int) -> None:
         super().__init__()
@@ -46,6 +55,9 @@ class BandLoudness(nn.Module):
         self.register_buffer("window", window.float(), persistent=False)
         members = band_members(sample_rate, 2 * hop, bands)
         self.register_buffer("members", members.float(), persistent=False)
+        source, signs = folding(sample_rate, hop)
+        self.register_buffer("source", source, persistent=False)
+        self.register_buffer("signs", signs, persistent=False)
 
     def measure(self, waveform: Tensor, decoded: Tensor) -> Tensor:
         """Two (batch, channels, frames · hop) to the gains that the second one wants.
@@ -58,16 +70,36 @@ class BandLoudness(nn.Module):
         return gains.clamp(-LIMIT_DB, LIMIT_DB).transpose(2, 3).flatten(1, 2) / STEP_DB
 
     def adjust(self, decoded: Tensor, gains: Tensor) -> Tensor:
-        """(batch, channels, frames · hop) with its bands as much louder as the gains say."""
+        """(batch, channels, frames · hop) with its bands as much louder as the gains say.
+
+        What takes the place of bands in which nothing was coded has no gradient.
+        """
         decibels = STEP_DB * gains.unflatten(1, (decoded.shape[1], -1)).transpose(2, 3)
         # What the last frame says is true to the end.
         decibels = torch.cat((decibels, decibels[:, :, -1:]), dim=2)
-        factors = (decibels * (math.log(10) / 20)).exp() @ self.members
-        spectrum = self._frames(F.pad(decoded, (0, self.hop))) * factors
+        gain = (decibels * (math.log(10) / 20)).exp()
+        spectrum = self._frames(F.pad(decoded, (0, self.hop)))
+        own, folded = self._filled(spectrum.detach(), gain.detach().square())
+        spectrum = spectrum * ((gain * own) @ self.members) + folded
         frames = torch.fft.irfft(spectrum, n=2 * self.hop) * self.window
         half = self.hop // 2
         whole = overlap_add(frames, self.hop)[..., half : half + decoded.shape[-1]]
         return self.rotation.inverse(whole)
+
+    def _filled(self, spectrum: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
+        """What is kept of each band's amplitude, 0 to 1, and a spectrum to be added to it.
+
+        Of a (…, frames, bins) spectrum and the (…, frames, bands) powers of its gains. A band is
+        empty by as much as it is below the floor that ``measure`` had; all of it is continuous,
+        so that what is near to a limit hangs on no last digit.
+        """
+        found = self._energies(spectrum)
+        floor = FLOOR * self.hop + MASKED * (found * power).amax(dim=(1, 3), keepdim=True)
+        empty = (1 - found / floor).clamp(min=0) * (power > 1)
+        wanted = ((found + floor) * power - floor).clamp(min=0) * empty
+        carrier = spectrum[..., self.source] * self.signs
+        amplitude = (wanted / torch.maximum(self._energies(carrier), floor)).sqrt()
+        return (1 - empty).sqrt(), carrier * (amplitude @ self.members)
 
     def _frames(self, waveform: Tensor) -> Tensor:
         """(batch, channels, frames · hop) to (batch, channels, frames, bins) spectra."""
@@ -78,6 +110,19 @@ class BandLoudness(nn.Module):
         """(…, bins) to mean squares, times the hop, of (…, bands)."""
         power = spectra.real.square() + spectra.imag.square()
         return power @ self.members.T / self.hop
+
+
+def folding(sample_rate: int, hop: int) -> tuple[Tensor, Tensor]:
+    """For each of hop + 1 bins the bin that it repeats, and a sign: (bins,) twice.
+
+    Bins move by even numbers, which keeps the phases of frames half of their length apart in step;
+    the signs keep the copy from sounding like what it is a copy of.
+    """
+    low, high = (2 * max(1, round(hertz * hop / sample_rate)) for hertz in FOLDED)
+    bins = torch.arange(hop + 1)
+    source = torch.where(bins < high, bins, low + (bins - low) % max(2, high - low))
+    golden = (bins * ((math.sqrt(5) - 1) / 2)) % 1
+    return source.clamp(max=hop), torch.where(golden < 0.5, 1.0, -1.0)
 
 
 def band_members(sample_rate: int, size: int, bands: int) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from codec.nn.loudness import LIMIT_DB, STEP_DB, BandLoudness, band_members
+from codec.nn.loudness import FOLDED, LIMIT_DB, STEP_DB, BandLoudness, band_members, folding
 
 RATE, HOP, BANDS, FRAMES = 8_000, 80, 10, 30
 
@@ -88,3 +88,53 @@ def test_gradients_pass(loudness: BandLoudness) -> None:
     assert wave.grad.abs().sum() > 0
     assert gains.grad is not None
     assert (gains.grad[..., 1:-1] > 0).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_band_in_which_nothing_was_coded_gets_its_loudness(channels: int) -> None:
+    """Noise 34 dB softer above half of the band, and decoded with nothing there."""
+    loudness = BandLoudness(channels, 24_000, 480, 24)
+    values = np.random.default_rng(0).normal(0, 0.1, (2, channels, FRAMES * 480))
+    wave = torch.from_numpy(values.astype(np.float32))
+    spectrum = torch.fft.rfft(wave)
+    spectrum[..., spectrum.shape[-1] // 2 :] *= 0.02
+    wave = torch.fft.irfft(spectrum)
+    spectrum[..., spectrum.shape[-1] // 2 :] = 0
+    decoded = torch.fft.irfft(spectrum)
+    gains = torch.round(loudness.measure(wave, decoded))
+    filled = loudness.adjust(decoded, gains)
+
+    def upper(waveform: torch.Tensor) -> torch.Tensor:
+        power = torch.fft.rfft(waveform).abs().square()
+        return 10 * torch.log10(power[..., int(0.55 * power.shape[-1]) :].sum())
+
+    assert upper(decoded) < upper(wave) - 25
+    assert upper(filled) == pytest.approx(upper(wave), abs=3)
+    # What was decoded stays what it was, up to its gains.
+    lower = slice(0, int(0.4 * spectrum.shape[-1]))
+    there, before = (torch.fft.rfft(one)[..., lower] for one in (filled, decoded))
+    assert (there - before).abs().square().sum() < 0.05 * before.abs().square().sum()
+
+
+def test_what_is_near_empty_hangs_on_no_last_digit(loudness: BandLoudness) -> None:
+    wave = noise(loudness)
+    gains = torch.full((2, wave.shape[1] * BANDS, FRAMES), 3.0)
+    for scale in (1e-4, 1e-3, 1e-2):
+        spectrum = torch.fft.rfft(wave)
+        spectrum[..., spectrum.shape[-1] // 2 :] *= scale
+        decoded = torch.fft.irfft(spectrum)
+        near = decoded + 1e-6 * noise(loudness, seed=2)
+        change = loudness.adjust(near, gains) - loudness.adjust(decoded, gains)
+        assert change.abs().max() < 1e-3
+
+
+def test_folding_moves_bins_by_even_numbers_from_below() -> None:
+    for sample_rate, hop in ((8_000, 40), (24_000, 480), (48_000, 960)):
+        source, signs = folding(sample_rate, hop)
+        moved = torch.arange(hop + 1) - source
+        assert (moved >= 0).all()
+        assert (moved % 2 == 0).all()
+        hertz = source[moved > 0] * sample_rate / 2 / hop
+        assert hertz.min() >= 0.85 * FOLDED[0]
+        assert hertz.max() < 1.05 * FOLDED[1]
+        assert abs(float(signs.mean())) < 0.1
