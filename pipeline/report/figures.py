@@ -105,8 +105,9 @@ def rate_distortion(
                 "(%{customdata[1]:.DIGITSf} to %{customdata[2]:.DIGITSf})<br>"
                 "%{customdata[3]} of %{customdata[4]} clips scored%{customdata[5]}<extra></extra>"
             ).replace("DIGITS", str(metric.digits)),
-            # Beside a point the audio bandwidth that its coder chose most often.
-            text=[_bandwidth(text) for text in chosen],
+            # Beside a point the audio bandwidth that its coder chose most often; of the envelope's
+            # points its settings tell.
+            text=["" if name == ENVELOPE else _bandwidth(text) for text in chosen],
             textposition="bottom right",
             textfont={"size": 10, "color": style.colour},
             mode="lines+markers+text",

@@ -59,6 +59,8 @@ class Contents:
     params_text: str
     listened: listening.Result | None = None
     """What listeners said of these clips; None where nobody did."""
+    about: dict[str, Any] | None = None
+    """``about()`` of the run; None: it was here and now."""
 
 
 def write(folder: Path, run: Contents) -> None:
@@ -75,14 +77,9 @@ def write(folder: Path, run: Contents) -> None:
     shutil.rmtree(folder / ASSETS, ignore_errors=True)
     building.rename(folder / ASSETS)
 
-    about = {
-        "date": date(),
-        "revision": provenance.revision(),
-        "machine": provenance.machine(),
-        "versions": provenance.versions(),
-    }
+    origin = run.about or about()
     listened = {
-        "run": {"test": run.summary.test.fingerprint, "revision": about["revision"]},
+        "run": {"test": run.summary.test.fingerprint, "revision": origin["revision"]},
         "pairs": [vars(pair) for pair in run.pairs],
         "peer": vars(run.peer) if run.peer else None,
     }
@@ -101,7 +98,7 @@ def write(folder: Path, run: Contents) -> None:
         bars=tables.bars(run.summary.stretches, kinds_of(run.curve), KIND_TITLES),
         opus=called(run.curve) or "Opus",
         envelope_rule=RULE,
-        about=about,
+        about=origin,
         data=embedded_json(
             curve_data(run.curve, run.summary.envelopes)
             | listened
@@ -130,10 +127,20 @@ def write(folder: Path, run: Contents) -> None:
         params_text=run.params_text,
     )
     test = template.get_template("listening.html.j2").render(
-        data=embedded_json(listened), about=about, pairs=run.pairs, summary=run.summary
+        data=embedded_json(listened), about=origin, pairs=run.pairs, summary=run.summary
     )
     write_text(folder / "listening.html", test)
     write_text(folder / "index.html", html)
+
+
+def about() -> dict[str, Any]:
+    """Date, revision, machine and versions of a run that is made here and now."""
+    return {
+        "date": date(),
+        "revision": provenance.revision(),
+        "machine": provenance.machine(),
+        "versions": provenance.versions(),
+    }
 
 
 def write_comparison(folder: Path, compared: dict[str, Any]) -> None:
