@@ -30,8 +30,9 @@ def test_the_site_opens_from_a_disk_is_searched_and_asks_nobody(chromium, tmp_pa
     page.goto((tmp_path / "reference.html").as_uri())
     assert page.get_by_text("The codec of that released name, model folder or model file").count()
     found = page.locator(".md-search-result__item")
-    for _ in range(30):  # what is typed before the page's scripts have begun is lost
-        page.fill("input[name=query]", "")
+    for _ in range(20):  # who comes before the page's scripts have begun has to come again
+        page.reload()
+        page.wait_for_timeout(2000)
         page.fill("input[name=query]", "residual")
         page.wait_for_timeout(2000)
         if found.count():
