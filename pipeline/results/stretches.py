@@ -19,12 +19,6 @@ GRID = np.geomspace(1.0, 64.0, 145)
 _MIDDLES = np.sqrt(GRID[1:] * GRID[:-1])
 EDGES = [float(kbps) for kbps in np.round([GRID[0], *_MIDDLES, GRID[-1]], 4)]
 """kbps: from the one before to its own, a rate of the grid stands for all of them."""
-WORDS = {
-    "better": "better",
-    "worse": "worse",
-    "level": "level",
-    "disagree": "the judges disagree",
-}
 
 
 def opinion(
@@ -116,6 +110,7 @@ def in_words(found: list[Stretch]) -> str:
         start = "then " if joined else ""
         span = "" if joined else f" from {one.lowest:.1f}"
         unit = "" if parts else " kbps"
-        parts.append(f"{start}{WORDS[one.judgement]}{span} to {one.highest:.1f}{unit}")
+        said = "the judges disagree" if one.judgement == "disagree" else one.judgement
+        parts.append(f"{start}{said}{span} to {one.highest:.1f}{unit}")
         before = one.highest
     return ", ".join(parts) if parts else "no rate that two judges of different kinds know"

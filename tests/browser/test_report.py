@@ -73,7 +73,7 @@ def test_the_first_screen_says_at_which_rates_the_codec_is_better(
     found = summary["stretches"]
     assert found
     for stretch in found:
-        title = {"speech": "Speech"}[stretch["kind"]]
+        title = stretch["kind"].title()
         bar = page.locator(".bars li").filter(has=page.get_by_role("heading", name=title))
         (part,) = bar.locator(".rates i").all()
         assert part.get_attribute("class") == stretch["judgement"]

@@ -8,21 +8,13 @@ from codec.config import PRESETS, CodecConfig
 from codec.nn.layers import ByLevel
 from codec.nn.network import CodecNetwork
 from codec.nn.transform import MDCT, ChannelRotation, PowerLaw
+from tests.conftest import TRANSFORM as SMALL
 from tests.conftest import recorded, tone
 
 TRANSFORM = {name: one for name, one in PRESETS.items() if one.architecture == "transform"}
 # Small, and with two channels that fall short of all coefficients: 30 of 40.
-TINY = CodecConfig(
-    architecture="transform",
-    sample_rate=8_000,
-    channels=2,
-    strides=[40],
-    window=120,
-    widths=[16],
-    latent_channels=64,
-    encoder_blocks=1,
-    decoder_blocks=1,
-    levels=16,
+TINY = SMALL.model_copy(
+    update={"widths": [16], "levels": 16, "gain_bands": 0, "entropy": "factorized"}
 )
 WITH_GAINS = TINY.model_copy(update={"gain_bands": 4})
 

@@ -12,19 +12,10 @@ from pipeline.coders import Coder, Cost, networks
 from pipeline.coders.opus import OpusCoder
 from pipeline.metrics.bandwidth import bandwidth_khz
 from pipeline.report import page
-from tests.conftest import RESIDUAL, SPECTRAL, WAVEFORM, tiny_codec
+from tests.conftest import RESIDUAL, SPECTRAL, TRANSFORM, WAVEFORM, tiny_codec
 
-TRANSFORM = CodecConfig(
-    architecture="transform",
-    sample_rate=8_000,
-    channels=2,
-    strides=[40],
-    window=120,
-    widths=[8],
-    latent_channels=64,
-    gain_bands=8,
-    encoder_blocks=1,
-    decoder_blocks=2,
+DEEPER = TRANSFORM.model_copy(
+    update={"gain_bands": 8, "decoder_blocks": 2, "levels": 1, "entropy": "factorized"}
 )
 
 
@@ -60,7 +51,7 @@ def test_bandwidth_of_opus_is_the_one_that_it_was_held_at(
     assert found == pytest.approx(khz, abs=0.5)
 
 
-@pytest.mark.parametrize("config", [SPECTRAL, WAVEFORM, RESIDUAL, TRANSFORM])
+@pytest.mark.parametrize("config", [SPECTRAL, WAVEFORM, RESIDUAL, DEEPER])
 def test_lookahead_is_as_far_as_decoded_audio_depends_on_what_comes(config: CodecConfig) -> None:
     torch.manual_seed(0)
     codec, ahead = AudioCodec(config).eval(), networks.lookahead(config)
@@ -108,7 +99,7 @@ def test_every_weight_of_a_layer_is_used_once_a_frame(config: CodecConfig) -> No
 
 def test_a_context_model_s_work_is_in_that_of_both_sides() -> None:
     plain, context = (
-        networks.macs(AudioCodec(TRANSFORM.model_copy(update={"entropy": entropy})))
+        networks.macs(AudioCodec(DEEPER.model_copy(update={"entropy": entropy})))
         for entropy in ("factorized", "context")
     )
     more = [with_it - without for with_it, without in zip(context, plain, strict=True)]
