@@ -97,7 +97,7 @@ def score(
     import json
 
     from pipeline.corpora.manifest import KINDS
-    from pipeline.metrics import installed, scoring
+    from pipeline.metrics import declared, scoring
 
     if kind not in KINDS:
         raise UserError(f"--kind {kind}: use {', '.join(KINDS)}")
@@ -106,7 +106,7 @@ def score(
         typer.echo(json.dumps(found))
         return
     for row in found["scores"]:
-        metric = installed()[row["metric"]]
+        metric = declared()[row["metric"]]
         shown = (
             f"no score: {row['reason']}"
             if row["value"] is None

@@ -21,6 +21,7 @@ __all__ = [
     "OWN",
     "Metric",
     "Unscorable",
+    "declared",
     "installed",
     "measure",
     "measure_channels",
@@ -34,23 +35,22 @@ OWN = frozenset({
 """Metrics that come with rdcodec itself, as pyproject.toml names them."""
 
 
-@functools.cache
 def installed() -> dict[str, Metric]:
-    """All metrics that can be used here, by name; those that do not judge by ear come last."""
-    found = [metric for metric in _declared() if not metric.missing]
-    return {
-        metric.name: metric
-        for metric in sorted(found, key=lambda metric: (not metric.perceptual, metric.name))
-    }
+    """All metrics that can score here, by name."""
+    return {name: metric for name, metric in declared().items() if not metric.missing}
 
 
 def skipped() -> dict[str, str]:
     """Optional metrics that cannot be used here, and why."""
-    return {metric.name: metric.missing for metric in _declared() if metric.missing}
+    return {name: metric.missing for name, metric in declared().items() if metric.missing}
 
 
 @functools.cache
-def _declared() -> list[Metric]:
+def declared() -> dict[str, Metric]:
+    """All metrics of the installed packages, by name; those that do not judge by ear come last.
+
+    One that lacks its own package cannot score here, but scores from elsewhere can be shown.
+    """
     found: dict[str, Metric] = {}
     for point in entry_points(group=GROUP):
         metric = point.load()
@@ -68,7 +68,8 @@ def _declared() -> list[Metric]:
             f"metrics: of rdcodec's own, {', '.join(absent)} are missing: its installation is "
             "older than its code; install rdcodec again (make install)"
         )
-    return list(found.values())
+    ordered = sorted(found.values(), key=lambda metric: (not metric.perceptual, metric.name))
+    return {metric.name: metric for metric in ordered}
 
 
 def measure(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from pipeline.metrics import Metric, installed
+from pipeline.metrics import Metric, declared
 from pipeline.params.points import is_opus
 from pipeline.results.summary import Envelope
 
@@ -277,7 +277,7 @@ def all_rate_distortion(
         f"{metric.name} {kind}": rate_distortion(
             curve, metric, kind, known.get((metric.name, kind), ())
         )
-        for metric in installed().values()
+        for metric in declared().values()
         for kind in kinds
         if ((curve.metric == metric.name) & (curve.kind == kind)).any()
     }

@@ -17,7 +17,7 @@ import plotly.offline
 from codec.files import write_text
 from pipeline import metrics
 from pipeline.corpora.manifest import Clip
-from pipeline.metrics import installed
+from pipeline.metrics import declared
 from pipeline.report import figures, player, provenance, sketch, tables
 from pipeline.results import listening, worth
 from pipeline.results.envelope import RULE
@@ -84,7 +84,7 @@ def write(folder: Path, run: Contents) -> None:
         "peer": vars(run.peer) if run.peer else None,
     }
     known = worth.read()
-    titles = {name: metric.title for name, metric in installed().items()}
+    titles = {name: metric.title for name, metric in declared().items()}
     template = environment()
     html = template.get_template("page.html.j2").render(
         **curves(
@@ -134,12 +134,13 @@ def write(folder: Path, run: Contents) -> None:
 
 
 def about() -> dict[str, Any]:
-    """Date, revision, machine and versions of a run that is made here and now."""
+    """Date, revision, machine, versions and metrics of a run that is made here and now."""
     return {
         "date": date(),
         "revision": provenance.revision(),
         "machine": provenance.machine(),
         "versions": provenance.versions(),
+        "metrics": {metric.title: metric.provenance() for metric in metrics.installed().values()},
     }
 
 
@@ -176,7 +177,7 @@ def environment() -> jinja2.Environment:
     )
     found.filters["number"] = number
     found.filters["where"] = where
-    found.globals["metrics"] = installed()
+    found.globals["metrics"] = declared()
     found.globals["kind_titles"] = KIND_TITLES
     return found
 
@@ -239,7 +240,7 @@ def curve_data(curve: pd.DataFrame, envelopes: Sequence[Envelope] = ()) -> dict[
 
 def charts(curve: pd.DataFrame, kinds: list[str]) -> list[dict[str, Any]]:
     """One chart per metric with scores, the headline's first: its name, title and kinds."""
-    ordered = sorted(installed().values(), key=lambda metric: metric.name != METRIC)
+    ordered = sorted(declared().values(), key=lambda metric: metric.name != METRIC)
     return [
         {
             "name": metric.name,
@@ -291,10 +292,12 @@ def inside_titles(run: Contents) -> dict[str, dict[str, str]]:
 def skipped(summary: Summary) -> dict[str, str]:
     """What was not run because this machine lacks what it needs: each reason, and all it stopped.
 
-    Optional metrics are among it.
+    Optional metrics are among it, but for those whose scores come from elsewhere.
     """
     found: dict[str, list[str]] = {}
-    for name, reason in [*summary.skipped.items(), *metrics.skipped().items()]:
+    scored = {name for facts in summary.points.values() for name in facts.metrics}
+    absent = {name: why for name, why in metrics.skipped().items() if name not in scored}
+    for name, reason in [*summary.skipped.items(), *absent.items()]:
         found.setdefault(reason, []).append(name)
     return {reason: ", ".join(names) for reason, names in found.items()}
 

@@ -21,7 +21,7 @@ from codec import audio
 from codec.files import write_text
 from pipeline import layout
 from pipeline.corpora.manifest import Clip
-from pipeline.metrics import installed
+from pipeline.metrics import declared
 from pipeline.params.points import is_opus
 from pipeline.report import figures
 from pipeline.results.headline import METRIC, NAMES, tested_series
@@ -130,7 +130,7 @@ def rows(
                     "kbps": kbps[point, clip.name],
                     "scores": {
                         name: values[point, clip.name, name]
-                        for name in installed()
+                        for name in declared()
                         if (point, clip.name, name) in values
                     },
                 }

@@ -14,7 +14,7 @@ from codec.files import replacing, write_text
 from pipeline import layout, params
 from pipeline.corpora import manifest
 from pipeline.layout import SUMMARY, TRAIN
-from pipeline.metrics import installed
+from pipeline.metrics import declared
 from pipeline.params import BASE
 from pipeline.report import provenance
 from pipeline.report.page import number
@@ -116,5 +116,5 @@ def _card(facts: dict[str, Any], summary: Summary, own: list[str]) -> str:
         test=summary.test,
         kinds=[kind for kind in ("all", *manifest.KINDS) if kind in summary.points[own[0]].rates],
         points={point: summary.points[point] for point in [*own, *opus]},
-        metrics=installed(),
+        metrics=declared(),
     )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.metrics import installed
+from pipeline.metrics import declared
 from pipeline.report.figures import KBPS_TICKS, lines, series_of
 
 WIDTH, HEIGHT = 1000, 400
@@ -30,7 +30,7 @@ def sketch(curve: pd.DataFrame, metric: str, kind: str, best: Sequence[str] = ()
         return LEFT + (np.log(kbps) - first) / (last - first) * (WIDTH - LEFT - RIGHT)
 
     top, bottom = highest, lowest
-    if not installed()[metric].higher_is_better:
+    if not declared()[metric].higher_is_better:
         top, bottom = lowest, highest
 
     def y(score: Any) -> Any:

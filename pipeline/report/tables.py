@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.metrics import installed
+from pipeline.metrics import declared
 from pipeline.results import worth
 from pipeline.results.headline import METRIC, no_saving
 from pipeline.results.stretches import GRID, in_words
@@ -16,7 +16,7 @@ def points_table(curve: pd.DataFrame, kind: str) -> dict[str, Any]:
     """Metrics with scores for ``kind``, and a row per point with its rates, costs and scores."""
     of_kind = curve[curve.kind == kind]
     known = set(of_kind.dropna(subset=["mean"]).metric)
-    names = [name for name in installed() if name in known]
+    names = [name for name in declared() if name in known]
     rows = []
     for point, found in of_kind.groupby("point", sort=False):
         by_metric = {
@@ -83,7 +83,7 @@ def ablations_table(summary: Summary) -> list[dict[str, Any]]:
             for key, value in values.items()
         ]
         scores = []
-        for name in installed():
+        for name in declared():
             kinds = [kind for kind in ("all", "speech") if kind in own.metrics.get(name, {})]
             found = (facts.metrics[name][kinds[0]].mean for facts in (own, whole))
             scores.append(tuple(found) if kinds else (None, None))
@@ -139,7 +139,7 @@ def worth_table(found: list[worth.Worth]) -> dict[str, Any]:
             "cells": by_name[name][1:] if name in by_name else ["–"] * (len(worth.COLUMNS) - 1),
             "judged": metric.judged,
         }
-        for name, metric in installed().items()
+        for name, metric in declared().items()
     ]
     return {"columns": worth.COLUMNS[1:], "rows": rows}
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from pipeline.metrics import installed
+from pipeline.metrics import declared
 from pipeline.params.points import own
 from pipeline.results.headline import METRIC
 from pipeline.results.stretches import independent
@@ -138,11 +138,11 @@ def _opus(summary: Summary, models: list[str]) -> Claim:
 
 
 def _title(row: PairedTest) -> str:
-    return f"{installed()[row.metric].title} of {KIND_WORDS[row.kind]}"
+    return f"{declared()[row.metric].title} of {KIND_WORDS[row.kind]}"
 
 
 def _quality(points: dict[str, Point], model: str) -> str:
     found = points[own(model)].metrics.get(METRIC, {}).get("all")
     if found is None or found.mean is None:
         return ""
-    return f", with {installed()[METRIC].title} {found.mean:.2f}"
+    return f", with {declared()[METRIC].title} {found.mean:.2f}"

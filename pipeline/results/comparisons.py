@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.metrics import installed
+from pipeline.metrics import declared
 from pipeline.params import Statistics
 from pipeline.params.points import OPUS, is_opus
 from pipeline.results.crossing import standing, sureness
@@ -54,7 +54,7 @@ class Bench:
             curves = _curve(anchor, metric), _curve(tested, metric)
             names = (_title(self.anchor), self.tested)
             result = vars(
-                bd_rate(*curves, self.settings.min_overlap, names, installed()[metric].least_range)
+                bd_rate(*curves, self.settings.min_overlap, names, declared()[metric].least_range)
             )
             interval = None
             if result["percent"] is not None:
@@ -146,7 +146,7 @@ class Bench:
         """Rows of the curve by rising rate, for each kind and metric that compares codecs."""
         rows = self.curve.dropna(subset=["mean"]).sort_values("file_kbps", kind="stable")
         for (metric, kind), part in rows.groupby(["metric", "kind"], sort=False):
-            if metric in installed() and installed()[str(metric)].perceptual:
+            if metric in declared() and declared()[str(metric)].perceptual:
                 yield str(metric), str(kind), part
 
     def _envelope(self, metric: str, kind: str, part: pd.DataFrame) -> Envelope:
@@ -201,7 +201,7 @@ def _common(anchor: pd.DataFrame, tested: pd.DataFrame) -> tuple[float, float] |
 
 
 def _sign(metric: str) -> int:
-    return installed()[metric].sign
+    return declared()[metric].sign
 
 
 def _title(series: str) -> str:

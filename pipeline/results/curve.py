@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from pipeline.metrics import installed
+from pipeline.metrics import declared
 
 ALL = "all"
 """The kind that stands for clips of all kinds."""
@@ -13,7 +13,7 @@ def table(curve: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for point, group in curve.groupby("point", sort=False):
         row: dict[str, object] = {"point": point}
-        for metric in installed():
+        for metric in declared():
             found = group[group.metric == metric]
             if len(found):
                 widest = found.iloc[-1]

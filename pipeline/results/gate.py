@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from codec.errors import UserError
-from pipeline.metrics import installed
+from pipeline.metrics import declared
 from pipeline.params import Check
 from pipeline.results import tables
 from pipeline.results.summary import Baseline, Measured, Reason, Summary, read_history, write
@@ -134,7 +134,7 @@ def _quality(point: str, before: Measured, after: Measured, tolerances: Check) -
         for kind, old in kinds.items():
             new = after.metrics.get(name, {}).get(kind)
             mean, scored = (new.mean, new.n_scored) if new else (None, None)
-            metric = installed().get(name)  # none: an optional one, not here; its mean is gone
+            metric = declared().get(name)
             tolerance = tolerances.metrics.get(name, metric.tolerance if metric else 0.0)
             judge = _less if metric is None or metric.higher_is_better else _more
             yield judge(point, kind, name, old.mean, mean, tolerance)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from pipeline.metrics import installed
+from pipeline.metrics import declared
 from pipeline.params.points import is_opus
 from pipeline.results.crossing import SURE
 from pipeline.results.stretches import independent
@@ -100,7 +100,7 @@ def saving(row: BdRate, tested: str, anchor: str) -> str:
     if row.percent is None:
         return ""
     return (
-        f"For the same {installed()[row.metric].title} score, {tested} needs "
+        f"For the same {declared()[row.metric].title} score, {tested} needs "
         f"{_changed(row.percent)} bitrate than {anchor}{_between(row)}, on average over the scores "
         f"that both reach{_scores(row)}."
     )
@@ -152,7 +152,7 @@ def _saved(
         return []
     known = [row for row in bd_rates if row.kind == kind and row.percent is not None]
     parts = [
-        f"{_changed(row.percent or 0.0)} by {installed()[row.metric].title}"
+        f"{_changed(row.percent or 0.0)} by {declared()[row.metric].title}"
         f"{_between(row)}{_scores(row)}"
         for row in known
     ]
@@ -162,7 +162,7 @@ def _saved(
 def _scores(row: BdRate) -> str:
     if row.scores is None:
         return ""
-    digits = installed()[row.metric].digits - 1
+    digits = declared()[row.metric].digits - 1
     return f", {row.scores[0]:.{digits}f} to {row.scores[1]:.{digits}f}"
 
 
@@ -181,7 +181,7 @@ def _between(row: BdRate) -> str:
 
 
 def _titles(rows: Iterable[Crossing]) -> str:
-    return _listed([installed()[row.metric].title for row in rows])
+    return _listed([declared()[row.metric].title for row in rows])
 
 
 def _listed(names: list[str]) -> str:

@@ -10,7 +10,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics import installed
+from pipeline.metrics import declared
 from pipeline.results.statistics import Curve, Sample, drawn_weights, intervals
 from pipeline.results.summary import Judgement, Stretch
 
@@ -98,7 +98,7 @@ def judgement(says: Mapping[str, float]) -> Judgement | None:
 
 def independent(names: Iterable[str]) -> bool:
     """Whether at least two of these metrics work differently."""
-    return len({installed()[name].family or name for name in names}) > 1
+    return len({declared()[name].family or name for name in names}) > 1
 
 
 def in_words(found: list[Stretch]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.metrics import installed
+from pipeline.metrics import declared
 
 FILE = Path(__file__).with_name("worth.yaml")
 COLUMNS = (
@@ -85,7 +85,7 @@ def read() -> Known:
 
 def cells(found: Worth) -> list[str]:
     """A row below ``COLUMNS``."""
-    metric = installed().get(found.metric)
+    metric = declared().get(found.metric)
     return [
         metric.title if metric else found.metric,
         f"{found.n_scored} of {found.n_total}",

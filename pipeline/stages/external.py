@@ -14,7 +14,7 @@ from codec.errors import UserError
 from pipeline import layout, params
 from pipeline.corpora import manifest
 from pipeline.layout import TEST
-from pipeline.metrics import installed
+from pipeline.metrics import declared
 from pipeline.metrics.scoring import COLUMNS
 from pipeline.results import tables
 from pipeline.stage import enter, log
@@ -47,7 +47,7 @@ def main(name: str) -> None:
              "pcm_bytes": 2 * clip.channels * clip.seconds * clip.sample_rate,
              "about": json.dumps({"from": path.name}), "details": "{}"}
         )  # fmt: skip
-        for metric in installed().values():
+        for metric in declared().values():
             if clip.kind in metric.kinds and metric.name in table:
                 value = row[metric.name]
                 scores.append(
@@ -63,12 +63,12 @@ def main(name: str) -> None:
 def read(path: Path) -> pd.DataFrame:
     """The table; UserError where it is none, or lacks a column."""
     needed = ("point", "clip", "payload_kbps")
-    table = tables.read(path, {*needed, *installed()})
+    table = tables.read(path, {*needed, *declared()})
     for column in needed:
         if column not in table:
             raise UserError(f"{path}: has no column `{column}`")
-    if not set(table) & set(installed()):
-        raise UserError(f"{path}: has no column of a metric; those are {', '.join(installed())}")
+    if not set(table) & set(declared()):
+        raise UserError(f"{path}: has no column of a metric; those are {', '.join(declared())}")
     return table
 
 
