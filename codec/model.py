@@ -315,8 +315,10 @@ class AudioCodec(CodecNetwork):
     @torch.inference_mode()
     def _symbols(self, parts: Iterable[NDArray[np.float32]], level: int) -> Iterator[Tensor]:
         waveforms = with_tail(map(torch.from_numpy, parts), self.config.tail)
-        encoder = functools.partial(self.encode, level=torch.tensor([level]))
-        for latent in plainly(encode_latent(encoder, waveforms, self.config)):
+        chosen = torch.tensor([level])
+        encoder = functools.partial(self.encode, level=chosen)
+        latents = encode_latent(encoder, waveforms, self.config)
+        for latent in plainly(self.settled(part, chosen) for part in latents):
             if not torch.isfinite(latent).all():
                 raise AudioError("the encoder gave values that are not finite on this audio")
             yield self.quantizer.quantize(latent)

@@ -31,6 +31,12 @@ MASKED = 1e-5
 """What is this much of a frame's loudest band counts as inaudible beside it: -50 dB."""
 FOLDED = (1_000.0, 4_000.0)
 """Hz: what bands above repeat where nothing was coded in them."""
+BLOCK = 50
+"""Frames that are rounded as one."""
+CHANGE, PER_STEP = 0.9, 0.3
+"""Squared steps that it costs at the lowest rates if a gain changes, and for each step of it."""
+STEADY = (0.22, 0.41)
+"""Shares of the rate levels up to which all of that is asked, and from which on nothing is."""
 
 
 class BandLoudness(nn.Module):
@@ -110,6 +116,40 @@ class BandLoudness(nn.Module):
         """(…, bins) to mean squares, times the hop, of (…, bands)."""
         power = spectra.real.square() + spectra.imag.square()
         return power @ self.members.T / self.hop
+
+
+def change_cost(level: Tensor, levels: int) -> Tensor:
+    """(batch,) levels to what a changed gain costs each of them, in squared steps."""
+    if levels == 1:
+        return torch.zeros_like(level, dtype=torch.float32)
+    all_of_it, nothing = STEADY
+    share = level.float() / (levels - 1)
+    return CHANGE * ((nothing - share) / (nothing - all_of_it)).clamp(0, 1)
+
+
+def rounded(gains: Tensor, cost: Tensor) -> Tensor:
+    """(batch, rows, frames) gains in steps to whole ones, which change where that is worth it.
+
+    What each gain is off by, squared, plus ``cost`` (batch,) for each change, is least in each
+    block of ``BLOCK`` frames: a trellis, searched as by Forney, "The Viterbi algorithm", 1973.
+    """
+    frames, limit = gains.shape[-1], round(LIMIT_DB / STEP_DB)
+    if not cost.any():
+        return gains.round()
+    states = torch.arange(-limit, limit + 1.0, device=gains.device)
+    distance = F.pad((gains[..., None] - states).square(), (0, 0, 0, -frames % BLOCK))
+    distance = distance.unflatten(2, (-1, BLOCK))
+    apart = (states[:, None] - states).abs()
+    change = cost.view(-1, 1, 1, 1, 1) * ((apart > 0) + PER_STEP * apart)
+    path, origins = distance[..., 0, :], []
+    for frame in range(1, BLOCK):
+        path, origin = (path[..., :, None] + change).min(dim=-2)
+        path = path + distance[..., frame, :]
+        origins.append(origin)
+    chosen = [path.argmin(dim=-1, keepdim=True)]
+    for origin in reversed(origins):
+        chosen.append(origin.gather(-1, chosen[-1]))
+    return states[torch.cat(chosen[::-1], dim=-1)].flatten(2)[..., :frames]
 
 
 def folding(sample_rate: int, hop: int) -> tuple[Tensor, Tensor]:

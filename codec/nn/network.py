@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from codec.config import CodecConfig
 from codec.nn.decoder import TransformDecoder, build_decoder
 from codec.nn.encoder import build_encoder
-from codec.nn.loudness import BandLoudness
+from codec.nn.loudness import BandLoudness, change_cost, rounded
 from codec.nn.quantizer import build_quantizer, straight_through
 
 
@@ -49,13 +49,17 @@ class CodecNetwork(nn.Module):
         """
         if level is None:
             level = self.highest(len(waveform), waveform.device)
-        latent = self.encode(waveform, level)
+        latent = self.settled(self.encode(waveform, level), level)
         seconds = waveform.shape[-1] / self.config.sample_rate
         # Rounding and small differences of probabilities need all of float32, also where the
         # networks around them run in 16 bits.
         with torch.autocast(waveform.device.type, enabled=False):
             quantized = self.quantizer(latent)
-            bits = self.prior.bits(quantized.rated, quantized.symbols, level)
+            rated = quantized.rated
+            if self.config.gain_bands:  # they have no gradient, for which noise is there
+                latents = self.config.latent_channels
+                rated = torch.cat((rated[:, :latents], quantized.symbols[:, latents:]), dim=1)
+            bits = self.prior.bits(rated, quantized.symbols, level)
             kbps = bits.sum(dim=(1, 2)) / seconds / 1000
         decoded = self.decoder(straight_through(latent, quantized.codes), level)
         return TrainingOutput(decoded, latent, quantized.codes, quantized.symbols, kbps, level)
@@ -74,6 +78,18 @@ class CodecNetwork(nn.Module):
             decoded = decoder.unadjusted(torch.round(latent), level)
             gains = loudness.measure(waveform, decoded.float())
         return torch.cat((latent, gains), dim=1)
+
+    def settled(self, latent: Tensor, level: Tensor) -> Tensor:
+        """(batch, values, frames) with its gains of bands rounded, the steadier the lower the rate.
+
+        What comes in pieces has to be cut at multiples of ``loudness.BLOCK`` frames.
+        """
+        if not self.config.gain_bands:
+            return latent
+        latents, gains = latent.split(
+            [self.config.latent_channels, latent.shape[1] - self.config.latent_channels], dim=1
+        )
+        return torch.cat((latents, rounded(gains, change_cost(level, self.config.levels))), dim=1)
 
     def highest(self, count: int, device: torch.device) -> Tensor:
         """(count,) times the level of the highest rate."""

@@ -5,8 +5,21 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from codec.nn.loudness import FOLDED, LIMIT_DB, STEP_DB, BandLoudness, band_members, folding
+from codec.nn.loudness import (
+    BLOCK,
+    FOLDED,
+    LIMIT_DB,
+    PER_STEP,
+    STEP_DB,
+    BandLoudness,
+    band_members,
+    change_cost,
+    folding,
+    rounded,
+)
 
 RATE, HOP, BANDS, FRAMES = 8_000, 80, 10, 30
 
@@ -138,3 +151,40 @@ def test_folding_moves_bins_by_even_numbers_from_below() -> None:
         assert hertz.min() >= 0.85 * FOLDED[0]
         assert hertz.max() < 1.05 * FOLDED[1]
         assert abs(float(signs.mean())) < 0.1
+
+
+def price(gains: torch.Tensor, whole: torch.Tensor, cost: float) -> torch.Tensor:
+    """What ``rounded`` keeps small, of (frames,) gains and each row of (n, frames) whole ones."""
+    steps = whole.diff(dim=1).abs()
+    changes = (steps > 0) + PER_STEP * steps
+    return (gains - whole).square().sum(dim=1) + cost * changes.sum(dim=1)
+
+
+@settings(deadline=None)
+@given(
+    gains=st.lists(st.floats(-4.5, 4.5, width=32), min_size=1, max_size=4),
+    cost=st.floats(0.015625, 2, width=32),
+)
+def test_no_other_whole_gains_cost_less(gains: list[float], cost: float) -> None:
+    wanted, limit = torch.tensor(gains), LIMIT_DB / STEP_DB
+    found = rounded(wanted[None, None], torch.tensor([cost]))[0]
+    every = torch.cartesian_prod(*[torch.arange(-limit, limit + 1)] * len(gains))
+    least = price(wanted, every.view(-1, len(gains)), cost).min()
+    torch.testing.assert_close(price(wanted, found, cost)[0], least, rtol=1e-4, atol=1e-4)
+
+
+def test_gains_are_steadier_the_lower_the_rate_and_blocks_stand_alone() -> None:
+    levels = torch.tensor([0, 40, 127])
+    cost = change_cost(levels, 128)
+    assert cost.tolist() == sorted(cost.tolist(), reverse=True)
+    assert cost[-1] == 0
+    assert (change_cost(torch.tensor([0]), 1) == 0).all()
+    values = np.random.default_rng(0).normal(0, 1.5, (1, 4, 2 * BLOCK + 7))
+    gains = torch.from_numpy(values.astype(np.float32)).clamp(-4, 4).expand(3, -1, -1)
+    found = rounded(gains, cost)
+    changes = (found.diff(dim=-1) != 0).sum(dim=(1, 2))
+    assert changes[0] < changes[1] < changes[2]
+    torch.testing.assert_close(found[2], gains[2].round())
+    pieces = torch.cat([rounded(part, cost) for part in gains.split(BLOCK, dim=-1)], dim=-1)
+    torch.testing.assert_close(found, pieces)
+    assert found.isfinite().all()
