@@ -83,7 +83,7 @@ def stages(root: str = ".") -> list[Stage]:
 def selected(graph: Sequence[Stage], names: Iterable[str]) -> list[Stage]:
     """The stages of these names, all where there is none, and what they need, in the same order.
 
-    A name without @ stands for its whole group: `train` for `train@b030` and the others.
+    A name without @ stands for its whole group: `train` for `train@b070` and the others.
     """
     wanted = named(graph, names)
     for stage in reversed(graph):

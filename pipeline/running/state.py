@@ -13,6 +13,7 @@ from typing import Any
 from dvc.fs import LocalFileSystem
 from dvc.repo import Repo
 from dvc.rwlock import RWLOCK_FILE, _edit_rwlock
+from dvc.utils.serialize import _yaml
 from dvc_objects.fs.local import FsspecLocalFileSystem
 
 from codec.files import replacing
@@ -36,6 +37,15 @@ def hash_what_can_be() -> None:
     for ever.
     """
     _local.walk = _walk_hashable
+
+
+def read_plainly() -> None:
+    """Have DVC in this process read dvc.lock anew, before it changes it, as it reads it elsewhere.
+
+    Its reader for files that people write keeps their comments, and takes five times as long, for
+    each stage of a run. What is written is the same to the byte.
+    """
+    _yaml.parse_yaml_for_update = _yaml.parse_yaml
 
 
 def release_dead(repo: Repo) -> None:

@@ -32,7 +32,7 @@ def test_the_project_s_own_params_are_valid_and_explained(file: Path) -> None:
     assert set(found.series().values()) == {
         "neural", "sweep", "rvq", "opus", "opus-wide", "opus-full",
     }  # fmt: skip
-    assert found.points_of("rvq") == ["neural-rvq", "neural-rvq-q2", "neural-rvq-q4"]
+    assert found.points_of("rvq") == ["neural-rvq", "neural-rvq-q2"]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_the_project_s_own_params_are_valid_and_explained(file: Path) -> None:
             r"points\.neural-b050: that is the name of model b050's own point",
         ),
         (
-            "points.neural-b050.from=models/b030/model.safetensors",
+            "points.neural-b050.from=models/b070/model.safetensors",
             r"points\.neural-b050: that is the name of model b050's own point",
         ),
         (
@@ -250,14 +250,14 @@ def test_ablations_change_what_they_name_and_nothing_else(file: Path) -> None:
 def test_a_variant_may_be_a_file_and_delete_models(file: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text(
-        "models: {b030: null, own: {beta: 0.5}}\n"
-        f"points: {{neural-rvq-q2: null, neural-b030: null, neural-own: {OWN_POINT % 'own'}}}\n"
+        "models: {b070: null, own: {beta: 0.5}}\n"
+        f"points: {{neural-rvq-q2: null, neural-b070: null, neural-own: {OWN_POINT % 'own'}}}\n"
     )
     before = params.load(file)
     params.change([], file, [str(mine)])
     found = params.load(file)
-    assert set(found.models) == set(before.models) - {"b030"} | {"own"}
-    assert set(found.points) == set(before.points) - {"neural-rvq-q2", "neural-b030"} | {
+    assert set(found.models) == set(before.models) - {"b070"} | {"own"}
+    assert set(found.points) == set(before.points) - {"neural-rvq-q2", "neural-b070"} | {
         "neural-own"
     }
     with pytest.raises(UserError, match="--variant nothing: there are adversarial, "):
