@@ -191,7 +191,7 @@ def test_a_coder_gets_what_its_points_share_its_weights_and_its_own_options(file
     )
     found = params.load(file)
     assert found.coder_of("opus-6") == ("opus", {"complexity": 5, "vbr": True, "kbps": 6})
-    assert found.coder_of("opus-8") == ("opus", {"complexity": 5, "vbr": False, "kbps": 8})
+    assert found.coder_of("opus-12") == ("opus", {"complexity": 5, "vbr": False, "kbps": 12})
     assert found.coder_of("neural-rvq-q2") == (
         "rdcodec",
         {"weights": "models/rvq/model.safetensors", "codebooks": 2},
