@@ -25,7 +25,8 @@ class CodecConfig(BaseModel):
         All the work is done at frame rate, which is why it is several times as fast.
 
     With ``gain_bands`` a transform codec's frames have a further symbol for each of so many bands
-    of each channel: how much louder it is to be made after decoding.
+    of each channel: how much louder it is to be made after decoding. ``gain_change`` is
+    what it costs at the lowest rates if a gain changes, in squared steps: more makes them steadier.
 
     With ``levels`` above 1 one codec serves as many rates: networks, gains and entropy model are
     told the level, 0 for the lowest rate.
@@ -50,6 +51,7 @@ class CodecConfig(BaseModel):
     window: int = Field(default=0, ge=0)
     power: float = Field(default=0.6, gt=0, le=1)
     gain_bands: int = Field(default=0, ge=0, le=64)
+    gain_change: float = Field(default=0.0, ge=0, le=8)
     levels: int = Field(default=1, ge=1, le=128)
     entropy: Literal["factorized", "context"] = "factorized"
     quantizer: Literal["scalar", "residual"] = "scalar"

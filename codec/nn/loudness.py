@@ -33,10 +33,10 @@ FOLDED = (1_000.0, 4_000.0)
 """Hz: what bands above repeat where nothing was coded in them."""
 BLOCK = 50
 """Frames that are rounded as one."""
-CHANGE, PER_STEP = 0.9, 0.3
-"""Squared steps that it costs at the lowest rates if a gain changes, and for each step of it."""
+PER_STEP = 0.3
+"""Of what a changed gain costs, for each step of the change once more."""
 STEADY = (0.22, 0.41)
-"""Shares of the rate levels up to which all of that is asked, and from which on nothing is."""
+"""Shares of the rate levels up to which a change costs all of it, and from which on nothing."""
 
 
 class BandLoudness(nn.Module):
@@ -118,13 +118,13 @@ class BandLoudness(nn.Module):
         return power @ self.members.T / self.hop
 
 
-def change_cost(level: Tensor, levels: int) -> Tensor:
+def change_cost(highest: float, level: Tensor, levels: int) -> Tensor:
     """(batch,) levels to what a changed gain costs each of them, in squared steps."""
     if levels == 1:
         return torch.zeros_like(level, dtype=torch.float32)
     all_of_it, nothing = STEADY
     share = level.float() / (levels - 1)
-    return CHANGE * ((nothing - share) / (nothing - all_of_it)).clamp(0, 1)
+    return highest * ((nothing - share) / (nothing - all_of_it)).clamp(0, 1)
 
 
 def rounded(gains: Tensor, cost: Tensor) -> Tensor:

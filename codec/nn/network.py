@@ -86,10 +86,9 @@ class CodecNetwork(nn.Module):
         """
         if not self.config.gain_bands:
             return latent
-        latents, gains = latent.split(
-            [self.config.latent_channels, latent.shape[1] - self.config.latent_channels], dim=1
-        )
-        return torch.cat((latents, rounded(gains, change_cost(level, self.config.levels))), dim=1)
+        cost = change_cost(self.config.gain_change, level, self.config.levels)
+        latents, gains = latent.tensor_split([self.config.latent_channels], dim=1)
+        return torch.cat((latents, rounded(gains, cost)), dim=1)
 
     def highest(self, count: int, device: torch.device) -> Tensor:
         """(count,) times the level of the highest rate."""

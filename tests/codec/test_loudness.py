@@ -175,10 +175,10 @@ def test_no_other_whole_gains_cost_less(gains: list[float], cost: float) -> None
 
 def test_gains_are_steadier_the_lower_the_rate_and_blocks_stand_alone() -> None:
     levels = torch.tensor([0, 40, 127])
-    cost = change_cost(levels, 128)
+    cost = change_cost(0.9, levels, 128)
     assert cost.tolist() == sorted(cost.tolist(), reverse=True)
     assert cost[-1] == 0
-    assert (change_cost(torch.tensor([0]), 1) == 0).all()
+    assert (change_cost(0.9, torch.tensor([0]), 1) == 0).all()
     values = np.random.default_rng(0).normal(0, 1.5, (1, 4, 2 * BLOCK + 7))
     gains = torch.from_numpy(values.astype(np.float32)).clamp(-4, 4).expand(3, -1, -1)
     found = rounded(gains, cost)

@@ -16,7 +16,7 @@ TRANSFORM = {name: one for name, one in PRESETS.items() if one.architecture == "
 TINY = SMALL.model_copy(
     update={"widths": [16], "levels": 16, "gain_bands": 0, "entropy": "factorized"}
 )
-WITH_GAINS = TINY.model_copy(update={"gain_bands": 4})
+WITH_GAINS = TINY.model_copy(update={"gain_bands": 4, "gain_change": 0.9})
 
 
 def untrained(config: CodecConfig, seed: int = 0) -> CodecNetwork:
