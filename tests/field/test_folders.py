@@ -152,21 +152,30 @@ def test_the_cost_of_a_file_does_not_grow_with_their_number(
     """Nothing is coded here: it is about what is done before the first one."""
     monkeypatch.setattr(batch, "_model", lambda name: None)
 
-    def seconds(count: int) -> float:
+    def calls(count: int) -> int:
         source, target = tmp_path / f"in{count}", tmp_path / f"out{count}"
         for folder, ending in ((source, ".wav"), (target, ".rdc")):
             folder.mkdir()
             for number in range(count):
                 (folder / f"{number}{ending}").touch()
-        began = time.process_time()
-        result = batch.encode_folder(source, target, MODEL, 1, False)
-        assert result == (0, count, [])
-        return time.process_time() - began
+        made = 0
 
-    seconds(10)
-    few, many = seconds(2_000), seconds(8_000)
-    assert many < 8 * few
-    assert many < 4
+        def called(frame: object, event: str, value: object) -> None:
+            nonlocal made
+            made += event in ("call", "c_call")
+
+        sys.setprofile(called)
+        try:
+            result = batch.encode_folder(source, target, MODEL, 1, False)
+        finally:
+            sys.setprofile(None)
+        assert result == (0, count, [])
+        return made
+
+    calls(10)
+    few, many = calls(300), calls(1_200)
+    assert 300 < few
+    assert many < 5 * few
 
 
 def test_each_folder_is_walked_once(tmp_path: Path) -> None:
