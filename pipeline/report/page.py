@@ -83,6 +83,8 @@ def write(folder: Path, run: Contents) -> None:
         "pairs": [vars(pair) for pair in run.pairs],
         "peer": vars(run.peer) if run.peer else None,
     }
+    # The original, each neural point, one point of Opus, and a peer.
+    sources = 2 + len({pair.neural for pair in run.pairs}) + bool(run.peer)
     known = worth.read()
     titles = {name: metric.title for name, metric in declared().items()}
     template = environment()
@@ -109,8 +111,7 @@ def write(folder: Path, run: Contents) -> None:
         ),
         pairs=run.pairs,
         peer=run.peer,
-        # The original, each neural point, one point of Opus, and a peer.
-        sources=2 + len({pair.neural for pair in run.pairs}) + bool(run.peer),
+        sources=sources,
         inside=inside_titles(run),
         tested=name_of(tested_series(run.curve)),
         entropy=run.models["entropy"].to_dict("records"),
@@ -127,7 +128,12 @@ def write(folder: Path, run: Contents) -> None:
         params_text=run.params_text,
     )
     test = template.get_template("listening.html.j2").render(
-        data=embedded_json(listened), about=origin, pairs=run.pairs, summary=run.summary
+        data=embedded_json(listened),
+        about=origin,
+        pairs=run.pairs,
+        peer=run.peer,
+        sources=sources,
+        summary=run.summary,
     )
     write_text(folder / "listening.html", test)
     write_text(folder / "index.html", html)

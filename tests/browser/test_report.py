@@ -309,9 +309,10 @@ def test_spectrograms_show_what_is_there(open_page: Any, report: Path) -> None:
     assert brightness[2] < 0.7 * brightness[0]
 
 
-def play_through(page: Any, test: str, answers: int) -> dict[str, Any]:
+def play_through(page: Any, test: str, answers: int, more: bool = False) -> dict[str, Any]:
     """Answer all questions by the keyboard; the file that the page makes."""
     page.locator(f"[value={test}]").check()
+    page.locator("[name=more]").set_checked(more)
     page.locator("[name=trials]").fill(str(answers))
     page.locator("[name=listener]").fill("A. Listener")
     page.locator("[type=submit]").click()
@@ -325,9 +326,9 @@ def play_through(page: Any, test: str, answers: int) -> dict[str, Any]:
             page.keyboard.press("x")
             page.keyboard.press("ArrowLeft" if number % 2 else "ArrowRight")
         else:
-            for key in "01234":
-                page.keyboard.press(key)
-                if key != "0":
+            for version in range(1 + page.locator(".rating").count()):
+                page.keyboard.press(str(version))
+                if version:
                     page.keyboard.press("ArrowRight")
             page.keyboard.press("Enter")
     with page.expect_download() as download:
@@ -362,6 +363,20 @@ def test_ratings_are_played_through_to_their_result(open_page: Any, report: Path
         assert set(trial["ratings"]) == {"reference", "lowpass-3500", *found["systems"]}
         assert set(trial["ratings"].values()) == {51}
     assert len({trial["clip"] for trial in found["trials"]}) == 2
+
+
+def test_other_rates_and_a_peer_are_judged_where_wanted(open_page: Any, report: Path) -> None:
+    systems = {"neural-b070", "neural-b030", "opus-6", "lc3-8"}
+    page = open_page(report.parent / "listening.html")
+    rated = play_through(page, "mushra", 2, more=True)
+    assert set(rated["systems"]) == systems
+    for trial in rated["trials"]:
+        assert set(trial["ratings"]) == {"reference", "lowpass-3500", *systems}
+        assert set(trial["ratings"].values()) == {51}
+    page = open_page(report.parent / "listening.html")
+    heard = play_through(page, "abx", 8, more=True)
+    assert sorted(trial["system"] for trial in heard["trials"]) == sorted(2 * list(systems))
+    assert heard["systems"]["lc3-8"] == pytest.approx(8.1, rel=0.1)
 
 
 def test_a_served_test_sends_its_answers_to_the_folder(

@@ -35,14 +35,23 @@
     for (;;) yield* shuffled(Array.from({length: count}, (_, number) => number), random);
   }
 
-  function questions(test, pair, count, clips, random) {
-    const systems = [pair.neural, pair.anchor];
+  // What is judged, with its kbps: the pair alone, or the other rates and a peer, too.
+  function judged(pair, more) {
+    const {pairs, peer} = data;
+    return {
+      [pair.neural]: pair.neural_kbps, [pair.anchor]: pair.anchor_kbps,
+      ...more && Object.fromEntries(pairs.map((one) => [one.neural, one.neural_kbps])),
+      ...more && peer && {[peer.point]: peer.kbps},
+    };
+  }
+
+  function questions(test, systems, count, clips, random) {
     const places = systems.map(() => drawn(clips, random));
     if (test === "mushra") return Array.from({length: count}, () => ({
       clip: places[0].next().value,
       stimuli: shuffled(["reference", ...systems, "lowpass-3500"], random),
     }));
-    return shuffled(Array.from({length: count}, (_, index) => index % 2), random).map((which) => ({
+    return shuffled(Array.from({length: count}, (_, index) => index % systems.length), random).map((which) => ({
       clip: places[which].next().value, system: systems[which], x: random() < 0.5 ? "A" : "B",
     }));
   }
@@ -70,7 +79,7 @@
     event.preventDefault();
     const form = new FormData(setup);
     const seed = crypto.getRandomValues(new Uint32Array(1))[0];
-    const test = form.get("test"), pair = data.pairs[Number(form.get("pair"))];
+    const test = form.get("test"), systems = judged(data.pairs[Number(form.get("pair"))], form.has("more"));
     try {
       session.clips = await rdcodec.fetch("clips", "clips");
     } catch (error) {
@@ -79,12 +88,12 @@
     }
     Object.assign(session, {
       place: 0, open: false,
-      questions: questions(test, pair, Number(form.get("trials")), session.clips.length, generator(seed)),
+      questions: questions(test, Object.keys(systems), Number(form.get("trials")), session.clips.length, generator(seed)),
       result: {
         format: "rdcodec listening 1", test, listener: form.get("listener").trim(), playback: form.get("playback"),
         session: Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join(""),
         seed, started: new Date().toISOString(), finished: null, run: data.run,
-        systems: {[pair.neural]: pair.neural_kbps, [pair.anchor]: pair.anchor_kbps}, trials: [],
+        systems, trials: [],
       },
     });
     setup.hidden = true;
@@ -110,7 +119,7 @@
       : "Rate each version against the reference. One of them is the reference itself, and should get 100.";
     find("keys").textContent = abx
       ? "Keys: A, B and X choose what is heard, Space plays and stops, ← says that X is A, → that X is B."
-      : "Keys: 0 is the reference, 1 to 4 the versions; Space plays and stops; arrow keys move the slider of the version chosen; Enter goes on.";
+      : `Keys: 0 is the reference, 1 to ${Math.min(9, question.stimuli.length)} the versions; Space plays and stops; arrow keys move the slider of the version chosen; Enter goes on.`;
     try {
       const original = await buffer(question.clip, "reference");
       const names = abx ? ["reference", question.system, question.x === "A" ? "reference" : question.system]
@@ -246,10 +255,10 @@
     const keys = abx
       ? {a: () => hear(0), b: () => hear(1), x: () => hear(2), ArrowLeft: () => answer("A"), ArrowRight: () => answer("B")}
       : {0: () => hear(0), Enter: () => { if (!find("next").disabled) next(); }};
-    if (!abx) for (let index = 1; index <= 4; index++) keys[index] = () => {
-      hear(index);
-      find("ratings").children[index - 1].querySelector("input").focus();
-    };
+    [...find("ratings").children].forEach((line, index) => keys[index + 1] = () => {
+      hear(index + 1);
+      line.querySelector("input").focus();
+    });
     keys[" "] = () => player.toggle();
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (!keys[key] || onButton && (key === " " || key === "Enter")) return;
