@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from codec import audio
 from codec.errors import UserError
 from codec.files import write_text
+from pipeline.corpora.manifest import Clip
 from pipeline.metrics import Unscorable, installed, measure_channels
 from pipeline.metrics.delay import delay_ms
 from pipeline.metrics.executor import executor, jobs
@@ -47,6 +48,11 @@ class Pair:
         """The same, for workers in other folders."""
         ours, theirs = Path(self.reference).absolute(), Path(self.degraded).absolute()
         return replace(self, reference=str(ours), degraded=str(theirs))
+
+
+def labels(point: str, clip: Clip) -> Row:
+    """What a row of scores is of: the first columns of a table."""
+    return {"point": point, "clip": clip.name, "kind": clip.kind, "source": clip.source}
 
 
 def score(

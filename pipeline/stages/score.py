@@ -30,13 +30,7 @@ def main(point: str) -> None:
     ]
     scored = scoring.score(pairs, settings, again=forced())
     rows = [
-        {
-            "point": point,
-            "clip": name,
-            "kind": clips[name].kind,
-            "source": clips[name].source,
-            **row,
-        }
+        {**scoring.labels(point, clips[name]), **row}
         for name, found in progress(scored, len(pairs), point)
         for row in found
     ]

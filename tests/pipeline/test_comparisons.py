@@ -162,11 +162,34 @@ def test_scores_from_elsewhere_become_a_series(project: Path) -> None:
     assert set(scores.provenance) == {"from lyra.csv"}
 
 
+def test_audio_from_elsewhere_is_scored_here(project: Path) -> None:
+    """A copy gets what a copy gets, and audio of another form is named."""
+    other = project / "other"
+    audio.write(other / "a/copy.flac", tone(1.0, 16_000), 16_000)
+    audio.write(other / "a/other.flac", tone(1.0, 16_000, 300), 16_000)
+    (other / "peers.csv").write_text(
+        "clip,point,payload_kbps,file\na,copy,6,a/copy.flac\na.wav,other,3,a/other.flac\n"
+    )
+    params.change(["external.peers=other/peers.csv", "score.jobs=1"])
+    external.main("peers")
+    scores = pd.read_csv("scores/external-peers.csv", keep_default_na=False)
+    assert set(scores.kind) == {"speech"} and set(scores.source) == {"a"}
+    value = scores.set_index(["point", "metric"]).value
+    assert float(value["copy", "si_sdr"]) == pytest.approx(100)
+    assert float(value["copy", "zimtohrli"]) == 0 < float(value["other", "zimtohrli"])
+    coded = pd.read_csv("coded/external-peers.csv")
+    assert coded.set_index("point").payload_bytes.to_dict() == {"copy": 750.0, "other": 375.0}
+    audio.write(other / "a/other.flac", tone(0.9, 16_000, 300), 16_000)
+    with pytest.raises(UserError, match=r"other/a/other.flac: 1 x 14400 samples at 16000 Hz, and"):
+        external.main("peers")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("clip,point\na,b\n", "has no column `payload_kbps`"),
-        ("clip,point,payload_kbps\na,b,3\n", "has no column of a metric; those are .*pesq_wb"),
+        ("clip,point,payload_kbps\na,b,3\n", "has no column of a metric, which are .*pesq_wb"),
+        ("clip,point,payload_kbps,stoi,file\na,b,3,1,a.flac\n", "has both scores and audio"),
         ("clip,point,payload_kbps,stoi\nz,b,3,1\n", "none of its clips is among the test clips"),
         ("", "cannot be read as a table"),
     ],
