@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codec.coding.chunks import BLOCK_FRAMES
 from codec.nn.loudness import (
     BLOCK,
     FOLDED,
@@ -188,3 +189,4 @@ def test_gains_are_steadier_the_lower_the_rate_and_blocks_stand_alone() -> None:
     pieces = torch.cat([rounded(part, cost) for part in gains.split(BLOCK, dim=-1)], dim=-1)
     torch.testing.assert_close(found, pieces)
     assert found.isfinite().all()
+    assert BLOCK_FRAMES % BLOCK == 0  # windows of long audio are cut between blocks
