@@ -18,6 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from codec.coding.context import ContextTables
+from codec.coding.index_context import IndexTables
+from codec.coding.payloads import Tables
 from codec.coding.tables import FrozenTables
 from codec.config import CodecConfig
 from codec.errors import UserError
@@ -44,7 +46,7 @@ def save(model: AudioCodec, path: str | Path, half: bool = False) -> None:
     }
     if model.tables is not None:
         # The integers of a context model are all that coding needs of its prior.
-        if isinstance(model.tables, ContextTables):
+        if model.config.entropy == "context":
             tensors = {n: t for n, t in tensors.items() if not n.startswith("weights.prior.")}
         for name, part in model.tables.arrays().items():
             tensors[f"tables.{name}"] = torch.from_numpy(part)
@@ -73,8 +75,7 @@ def load(path: str | Path) -> AudioCodec:
                 if name.startswith("tables.")
             }
             if frozen:
-                kind = ContextTables if model.config.entropy == "context" else FrozenTables
-                model.tables = kind.from_arrays(frozen)
+                model.tables = _kind(model.config).from_arrays(frozen)
             missing, unknown = model.load_state_dict(weights, strict=False)
             if unknown or any(not (frozen and name.startswith("prior.")) for name in missing):
                 raise KeyError(f"missing {missing[:3]}, unknown {unknown[:3]}")
@@ -85,6 +86,13 @@ def load(path: str | Path) -> AudioCodec:
         if model.model_hash.hex() != about.get("hash"):
             raise UserError(f"{path}: damaged: its weights are not those that it was saved with")
     return model.eval()
+
+
+def _kind(config: CodecConfig) -> type[Tables]:
+    """Which tables a model of this config has."""
+    if config.entropy == "factorized":
+        return FrozenTables
+    return IndexTables if config.quantizer == "residual" else ContextTables
 
 
 @contextmanager

@@ -83,9 +83,9 @@ class CodecConfig(BaseModel):
             raise ValueError("gain_bands: only transform codecs have them; leave it 0")
         elif self.levels > 1 and self.architecture == "waveform":
             raise ValueError("levels: a waveform codec has one rate")
-        if self.entropy == "context" and (self.quantizer != "scalar" or self.values % 8):
+        if self.entropy == "context" and self.quantizer == "scalar" and self.values % 8:
             raise ValueError(
-                "entropy: a context model wants a scalar quantizer, and latents and gains in eights"
+                "entropy: a context model of a scalar quantizer wants latents and gains in eights"
             )
         if self.architecture == "waveform":
             if len(self.widths) != len(self.strides):

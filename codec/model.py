@@ -19,14 +19,12 @@ from torch import Tensor
 from typing_extensions import Buffer
 
 from codec import audio
-from codec.coding import bitstream, context, range_coder
+from codec.coding import bitstream, context, index_context, payloads
 from codec.coding.chunks import decode_latent, encode_latent, groups, regroup, with_tail
-from codec.coding.context import ContextTables
-from codec.coding.tables import FrozenTables
 from codec.config import CodecConfig
 from codec.errors import AudioError, BitstreamError, UserError
 from codec.nn.network import CodecNetwork
-from codec.nn.priors import ContextPrior
+from codec.nn.priors import CategoricalPrior, ContextPrior
 from codec.rate import compress_near
 
 MIDDLE = 0.45
@@ -52,7 +50,7 @@ class AudioCodec(CodecNetwork):
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__(config)
-        self.tables: FrozenTables | ContextTables | None = None
+        self.tables: payloads.Tables | None = None
         self.model_hash = b""
 
     def freeze(self) -> Self:
@@ -61,6 +59,8 @@ class AudioCodec(CodecNetwork):
             raise UserError("codec.entropy: a codec of many rates is coded with a context model")
         if isinstance(self.prior, ContextPrior):
             self.tables = context.freeze(self.prior.arrays(self.config.levels))
+        elif isinstance(self.prior, CategoricalPrior) and self.config.entropy == "context":
+            self.tables = index_context.independent(self.prior.masses())
         else:
             self.tables = self.prior.freeze()
         self.model_hash = weights_hash(self.config, self.state_dict())
@@ -300,12 +300,9 @@ class AudioCodec(CodecNetwork):
     def bits(self, symbols: NDArray[np.int32], level: int = 0) -> NDArray[np.float64]:
         """(frames,) −log2 p of each frame of (groups, rows, frames) symbols: the ideal length."""
         tables = self.frozen_tables()
-        if isinstance(tables, ContextTables):
-            parts = np.split(
-                symbols, range(self.chunk_frames, symbols.shape[2], self.chunk_frames), 2
-            )
-            return np.concatenate([context.frame_bits(part, level, tables) for part in parts])
-        return np.sum([tables.frame_bits(group) for group in symbols], axis=0)
+        parts = np.split(symbols, range(self.chunk_frames, symbols.shape[2], self.chunk_frames), 2)
+        bits = [payloads.symbol_bits(part, level, tables).sum(axis=(0, 1)) for part in parts]
+        return np.concatenate(bits)
 
     def count_symbols(self, header: bitstream.Header) -> int:
         """Symbols that a file with this header holds."""
@@ -342,28 +339,10 @@ class AudioCodec(CodecNetwork):
             raise UserError(f"--codebooks {codebooks}: this model has 1 to {self.quantizer.rows}")
         return codebooks
 
-    def _layer_tables(self, count: int, rows: int) -> list[FrozenTables]:
-        """Tables of each separately coded part of a payload of so many groups and rows."""
-        tables = self.frozen_tables()
-        assert isinstance(tables, FrozenTables)
-        if self.layered:
-            return [tables.select([row] * count) for row in range(rows)]
-        return [tables.select(list(range(rows)) * count)]
-
     def _payload(self, symbols: NDArray[np.int32], level: int) -> bytes:
         """(groups, rows, frames) symbols to the payload of a chunk."""
-        count, rows, frames = symbols.shape
-        if isinstance(self.tables, ContextTables):
-            return context.encode(symbols, level, self.tables)
-        if not self.layered:
-            (tables,) = self._layer_tables(count, rows)
-            return range_coder.encode(symbols.reshape(-1, frames), tables)
-        return bitstream.pack_layers(
-            [
-                range_coder.encode(symbols[:, row], tables)
-                for row, tables in enumerate(self._layer_tables(count, rows))
-            ]
-        )
+        pieces = payloads.encode(symbols, level, self.frozen_tables(), self.layered)
+        return bitstream.pack_layers(pieces) if self.layered else pieces[0]
 
     def _chunk_symbols(self, header: bitstream.Header, chunk: bitstream.Chunk) -> NDArray[np.int32]:
         """(groups, rows, frames) of a chunk; zeros for one that is lost."""
@@ -374,20 +353,13 @@ class AudioCodec(CodecNetwork):
         if chunk.payload is None:
             return np.zeros((count, rows, frames), np.int32)
         try:
-            if isinstance(self.tables, ContextTables):
-                return context.decode(chunk.payload, count, frames, header.level, self.tables)
-            layers = zip(
-                bitstream.split_layers(chunk.payload, header),
-                self._layer_tables(count, rows),
-                strict=True,
-            )
-            parts = [range_coder.decode(data, frames, tables) for data, tables in layers]
-            # One part holds all rows of a group one after the other; each layer holds one row.
-            return np.concatenate([part.reshape(count, -1, frames) for part in parts], axis=1)
+            pieces = bitstream.split_layers(chunk.payload, header)
+            shape = count, rows, frames
+            return payloads.decode(pieces, shape, header.level, self.frozen_tables(), self.layered)
         except BitstreamError as error:
             raise BitstreamError(f"chunk {chunk.number}: {error}") from error
 
-    def frozen_tables(self) -> FrozenTables | ContextTables:
+    def frozen_tables(self) -> payloads.Tables:
         """The integers that decide the bits; UserError for a model that has none yet."""
         if self.tables is None:
             raise UserError(

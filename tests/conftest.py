@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from codec.coding import index_context
 from codec.config import CodecConfig
 from codec.model import AudioCodec
 
@@ -64,7 +65,8 @@ TRANSFORM = CodecConfig(
     gain_bands=4,
     entropy="context",
 )
-CONFIGS = {"spectral": SPECTRAL, "waveform": WAVEFORM, "residual": RESIDUAL}
+INDICES = RESIDUAL.model_copy(update={"entropy": "context"})
+CONFIGS = {"spectral": SPECTRAL, "waveform": WAVEFORM, "residual": RESIDUAL, "indices": INDICES}
 
 
 def pytest_configure() -> None:
@@ -86,8 +88,22 @@ def tiny_codec(config: CodecConfig = SPECTRAL, seed: int = 0) -> AudioCodec:
         if config.quantizer == "residual":
             codec.prior.logits.normal_()
     codec.freeze()
+    if isinstance(codec.tables, index_context.IndexTables):
+        codec.tables = index_context.fit(
+            [wandering(config.codebooks, config.codebook_size, 2_000)], config.codebook_size
+        )
     codec.model_hash = b"test"
     return codec
+
+
+def wandering(rows: int, size: int, frames: int, seed: int = 0) -> np.ndarray:
+    """(rows, frames) indices that go on by a small step, further up where the row before is odd."""
+    rng = np.random.default_rng(seed)
+    found = np.empty((rows, frames), np.int32)
+    for row in range(rows):
+        steps = rng.integers(0, 2, frames) + (2 * (found[row - 1] % 2) if row else 0)
+        found[row] = np.cumsum(steps) % size
+    return found
 
 
 @pytest.fixture(scope="session", params=CONFIGS.values(), ids=CONFIGS)

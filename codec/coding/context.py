@@ -25,7 +25,6 @@ __all__ = [
     "bits",
     "decode",
     "encode",
-    "frame_bits",
     "freeze",
     "recount",
     "symbol_bits",
@@ -58,12 +57,7 @@ def decode(data: bytes, groups: int, frames: int, level: int, tables: ContextTab
 
 def bits(symbols: Ints, level: int, tables: ContextTables) -> float:
     """−log2 of the probability of (groups, channels, frames) symbols: ``encode``'s ideal length."""
-    return float(frame_bits(symbols, level, tables).sum())
-
-
-def frame_bits(symbols: Ints, level: int, tables: ContextTables) -> NDArray[np.float64]:
-    """(frames,) bits of each frame of (groups, channels, frames) symbols, escapes included."""
-    return symbol_bits(symbols, level, tables).sum(axis=(0, 1))
+    return float(symbol_bits(symbols, level, tables).sum())
 
 
 def symbol_bits(symbols: Ints, level: int, tables: ContextTables) -> NDArray[np.float64]:

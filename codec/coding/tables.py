@@ -87,22 +87,22 @@ class FrozenTables:
 
     def bits(self, symbols: NDArray[np.int32]) -> float:
         """−log2 of the probability of (rows, frames) symbols: the coder's ideal length."""
-        return float(self.frame_bits(symbols).sum())
+        return float(self.symbol_bits(symbols).sum())
 
-    def frame_bits(self, symbols: NDArray[np.int32]) -> NDArray[np.float64]:
-        """(frames,) bits of each frame of (rows, frames) symbols, all rows together.
+    def symbol_bits(self, symbols: NDArray[np.int32]) -> NDArray[np.float64]:
+        """−log2 of the probability of each of (rows, frames) symbols.
 
         An escaped symbol costs its escape and 32 raw bits.
         """
-        total = np.zeros(symbols.shape[1])
+        found = np.empty(symbols.shape)
         for index, row in enumerate(symbols):
             lowest, frequencies = self.row(index)
             escape = len(frequencies) - 1
             entries = row.astype(np.int64) - lowest
             outside = (entries < 0) | (entries >= escape)
             entries[outside] = escape
-            total += PRECISION - np.log2(frequencies[entries]) + 32.0 * outside
-        return total
+            found[index] = PRECISION - np.log2(frequencies[entries]) + 32.0 * outside
+        return found
 
     def digest(self) -> bytes:
         """Four bytes that name these tables."""

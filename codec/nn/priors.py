@@ -114,8 +114,12 @@ class CategoricalPrior(nn.Module):
     @torch.no_grad()
     def freeze(self) -> "FrozenTables":
         """The prior as integer tables, computed once, in double precision, on the CPU."""
-        masses = F.softmax(self.logits.double().cpu(), dim=1).numpy()
-        return FrozenTables.from_masses(masses, lowest=0)
+        return FrozenTables.from_masses(self.masses(), lowest=0)
+
+    @torch.no_grad()
+    def masses(self) -> NDArray[np.float64]:
+        """(codebooks, size) probabilities, in double precision."""
+        return np.asarray(F.softmax(self.logits.double().cpu(), dim=1).numpy())
 
 
 class ContextPrior(nn.Module):

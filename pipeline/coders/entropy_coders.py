@@ -19,8 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from codec.coding import context, range_coder
-from codec.coding.context import ContextTables
+from codec.coding import payloads, range_coder
 from codec.coding.tables import FrozenTables
 
 Symbols = NDArray[np.int32]
@@ -32,7 +31,7 @@ ESCAPE_BITS = 32
 def measure(
     training: Symbols,
     clips: list[tuple[Symbols, int]],
-    frozen: FrozenTables | ContextTables,
+    frozen: payloads.Tables,
     size: int | None,
 ) -> pd.DataFrame:
     """Columns coder, bits and bits_per_symbol, of all clips, each with its level, together.
@@ -48,12 +47,12 @@ def measure(
         "Huffman": _prefix_bits(alone, histogram, huffman_lengths(histogram, size)),
         "static histogram": _range_coded_bits(alone, histogram),
     }
-    if isinstance(frozen, ContextTables):
-        bits["context model"] = sum(
-            8 * len(context.encode(symbols[None], level, frozen)) for symbols, level in clips
-        )
-    else:
-        bits["factorized prior"] = _range_coded_bits(alone, frozen)
+    own = "factorized prior" if isinstance(frozen, FrozenTables) else "context model"
+    bits[own] = sum(
+        8 * len(piece)
+        for symbols, level in clips
+        for piece in payloads.encode(symbols[None], level, frozen, layered=False)
+    )
     return pd.DataFrame(
         {"coder": coder, "bits": found, "bits_per_symbol": found / count}
         for coder, found in bits.items()

@@ -4,11 +4,12 @@ Writes models/<model>/model.safetensors, which compresses and decompresses, and
 models/<model>/entropy.csv with the validation bits before and after.
 """
 
+import numpy as np
 import pandas as pd
 import torch
 
 from codec import checkpoint
-from codec.coding import context
+from codec.coding import context, index_context
 from codec.model import AudioCodec
 from codec.nn.priors import CategoricalPrior, ContextPrior, FactorizedPrior
 from pipeline import layout, params
@@ -29,6 +30,8 @@ def main(name: str) -> None:
     prior = codec.prior
     if isinstance(prior, ContextPrior):
         before, after = fit_context(codec, prior, settings)
+    elif isinstance(prior, CategoricalPrior) and codec.config.entropy == "context":
+        before, after = fit_indices(codec, prior, settings)
     else:
         before, after = fit_factorized(codec, prior, settings)
     log.info("%s: validation %.3f kbps before, %.3f kbps after", name, before, after)
@@ -52,6 +55,27 @@ def fit_context(codec: AudioCodec, prior: ContextPrior, settings: Params) -> tup
     assert isinstance(frozen, context.ContextTables)
     codec.tables = context.recount(frozen, pieces)
     return bits[0] / seconds / 1000, bits[1] / seconds / 1000
+
+
+def fit_indices(
+    codec: AudioCodec, prior: CategoricalPrior, settings: Params
+) -> tuple[float, float]:
+    """Count a residual quantizer's tables; validation kbps as the prior has it, and with them."""
+    chosen = settings.entropy
+    fitting, held_out = (
+        [piece for piece, _ in entropy.draw_pieces(codec, split, chosen.seconds, settings.seed)]
+        for split in (TRAIN, VALID)
+    )
+    prior.fit(torch.from_numpy(np.concatenate(fitting, axis=1)))
+    codec.freeze()
+    alone = index_context.independent(prior.masses())
+    codec.tables = counted = index_context.fit(fitting, codec.config.codebook_size)
+    seconds = sum(piece.shape[1] for piece in held_out) / codec.config.frame_rate
+    before, after = (
+        sum(float(index_context.symbol_bits(piece[None], one).sum()) for piece in held_out)
+        for one in (alone, counted)
+    )
+    return before / seconds / 1000, after / seconds / 1000
 
 
 def fit_factorized(

@@ -11,9 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from codec import checkpoint
-from codec.coding import context
-from codec.coding.context import ContextTables
-from codec.coding.tables import FrozenTables
+from codec.coding import payloads
 from codec.model import AudioCodec
 from pipeline import layout, params
 from pipeline.coders import entropy_coders
@@ -62,17 +60,14 @@ def coded_symbols(codec: AudioCodec, point: str) -> list[tuple[NDArray[np.int32]
 
 
 def row_bits(
-    clips: list[tuple[NDArray[np.int32], int]], frozen: FrozenTables | ContextTables
+    clips: list[tuple[NDArray[np.int32], int]], frozen: payloads.Tables
 ) -> NDArray[np.float64]:
     """(rows,) ideal bits of each row in all clips."""
-    if isinstance(frozen, ContextTables):
-        parts = [
-            context.symbol_bits(symbols[None], level, frozen)[0].sum(axis=1)
-            for symbols, level in clips
-        ]
-        return np.asarray(np.sum(parts, axis=0), np.float64)
-    symbols = np.concatenate([symbols for symbols, _ in clips], axis=-1)
-    return np.array([frozen.select([i]).bits(row[None]) for i, row in enumerate(symbols)])
+    parts = [
+        payloads.symbol_bits(symbols[None], level, frozen)[0].sum(axis=1)
+        for symbols, level in clips
+    ]
+    return np.asarray(np.sum(parts, axis=0), np.float64)
 
 
 def describe(symbols: NDArray[np.int32], bits: NDArray[np.float64]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ import pytest
 from codec.coding import bitstream
 from codec.errors import BitstreamError
 from codec.model import AudioCodec
-from tests.conftest import RESIDUAL, SPECTRAL, TRANSFORM, tiny_codec, tone
+from tests.conftest import INDICES, RESIDUAL, SPECTRAL, TRANSFORM, tiny_codec, tone
 
 COUNT = int(os.environ.get("RDCODEC_FUZZ", "3000"))
 HANG_SECONDS = 1.0
@@ -34,6 +34,7 @@ def originals() -> list[tuple[AudioCodec, bytes, np.ndarray]]:
         (SPECTRAL, 0.5 * tone(21, 8_000, pitch=333), 8_000),  # the second one's header
         (RESIDUAL, tone(12, 8_000, channels=2), 8_000),
         (TRANSFORM, tone(0.5, 8_000), 8_000),
+        (INDICES, tone(0.5, 8_000), 8_000),
     ]
     found = []
     for config, wave, rate in waves:

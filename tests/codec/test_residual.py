@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.coding import bitstream
+from codec.config import CodecConfig
 from codec.errors import BitstreamError, UserError
 from codec.nn.priors import CategoricalPrior
 from codec.nn.quantizer import ResidualVectorQuantizer
 from pipeline.training import entropy
-from tests.conftest import RESIDUAL, SPECTRAL, tiny_codec, tone
+from tests.conftest import INDICES, RESIDUAL, SPECTRAL, tiny_codec, tone
 
 
 def clustered(count: int, seed: int = 0) -> torch.Tensor:
@@ -110,12 +111,15 @@ def test_prior_of_indices_learns_their_histogram() -> None:
     assert prior.freeze().bits(np.full((2, 1), 3, np.int32)) < 2 * 60
 
 
-@given(kept=st.integers(1, 3), seconds=st.floats(0.1, 22), channels=st.integers(1, 3))
-@settings(max_examples=15, deadline=None)
+@given(
+    config=st.sampled_from([RESIDUAL, INDICES]), kept=st.integers(1, 3), seconds=st.floats(0.1, 22),
+    channels=st.integers(1, 3),
+)  # fmt: skip
+@settings(max_examples=20, deadline=None)
 def test_trimming_is_compressing_with_fewer_codebooks(
-    kept: int, seconds: float, channels: int
+    config: CodecConfig, kept: int, seconds: float, channels: int
 ) -> None:
-    model = tiny_codec(RESIDUAL)
+    model = tiny_codec(config)
     wave = tone(seconds, 8_000, channels=channels)
     whole, trimmed = io.BytesIO(model.compress(wave, 8_000)), io.BytesIO()
     header = bitstream.trim(whole, trimmed, kept)
