@@ -185,6 +185,7 @@ class Quantizer(Section):
     quantizer: Literal["scalar", "residual"]
     codebooks: int = CodecConfig.model_fields["codebooks"].default
     codebook_size: int = CodecConfig.model_fields["codebook_size"].default
+    entropy: Literal["factorized", "context"] | None = None
 
 
 class Model(Section):
@@ -319,7 +320,9 @@ class Params(Section):
     def config_of(self, model: str) -> CodecConfig:
         """The architecture of one of ``models``."""
         change = self.models[model].codec
-        fields = self.codec.config().model_dump() | (change.model_dump() if change else {})
+        fields = self.codec.config().model_dump() | (
+            change.model_dump(exclude_none=True) if change else {}
+        )
         return CodecConfig.model_validate(fields)
 
     def loss_of(self, model: str) -> Loss:

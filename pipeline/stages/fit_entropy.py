@@ -60,7 +60,10 @@ def fit_context(codec: AudioCodec, prior: ContextPrior, settings: Params) -> tup
 def fit_indices(
     codec: AudioCodec, prior: CategoricalPrior, settings: Params
 ) -> tuple[float, float]:
-    """Count a residual quantizer's tables; validation kbps as the prior has it, and with them."""
+    """Count a residual quantizer's tables; validation kbps without neighbours, and as it is left.
+
+    Of little audio, neighbours tell less than their tables' noise costs: then they are not asked.
+    """
     chosen = settings.entropy
     fitting, held_out = (
         [piece for piece, _ in entropy.draw_pieces(codec, split, chosen.seconds, settings.seed)]
@@ -69,13 +72,14 @@ def fit_indices(
     prior.fit(torch.from_numpy(np.concatenate(fitting, axis=1)))
     codec.freeze()
     alone = index_context.independent(prior.masses())
-    codec.tables = counted = index_context.fit(fitting, codec.config.codebook_size)
+    counted = index_context.fit(fitting, codec.config.codebook_size)
     seconds = sum(piece.shape[1] for piece in held_out) / codec.config.frame_rate
     before, after = (
         sum(float(index_context.symbol_bits(piece[None], one).sum()) for piece in held_out)
         for one in (alone, counted)
     )
-    return before / seconds / 1000, after / seconds / 1000
+    codec.tables = counted if after < before else alone
+    return before / seconds / 1000, min(before, after) / seconds / 1000
 
 
 def fit_factorized(

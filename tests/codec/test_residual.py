@@ -13,8 +13,11 @@ from codec.config import CodecConfig
 from codec.errors import BitstreamError, UserError
 from codec.nn.priors import CategoricalPrior
 from codec.nn.quantizer import ResidualVectorQuantizer
+from pipeline import params
+from pipeline.layout import TRAIN, VALID
+from pipeline.stages import fit_entropy
 from pipeline.training import entropy
-from tests.conftest import INDICES, RESIDUAL, SPECTRAL, tiny_codec, tone
+from tests.conftest import INDICES, RESIDUAL, ROOT, SPECTRAL, tiny_codec, tone, wandering
 
 
 def clustered(count: int, seed: int = 0) -> torch.Tensor:
@@ -109,6 +112,22 @@ def test_prior_of_indices_learns_their_histogram() -> None:
     assert after == pytest.approx(ideal, rel=0.01)
     # The last symbol never came, and can be coded all the same.
     assert prior.freeze().bits(np.full((2, 1), 3, np.int32)) < 2 * 60
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_neighbours_are_asked_where_they_tell_more_than_noise(
+    monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    heard = {TRAIN: wandering(3, 16, 4_000), VALID: wandering(3, 16, 500, seed=7)}
+    if not asked:
+        noise = np.random.default_rng(0)
+        heard = {split: noise.integers(0, 16, (3, 500), np.int32) for split in heard}
+    monkeypatch.setattr(entropy, "draw_pieces", lambda _, split, *__: [(heard[split], 0)])
+    model = tiny_codec(INDICES)
+    before, after = fit_entropy.fit_indices(model, model.prior, params.load(ROOT / params.FILE))
+    assert (after < 0.8 * before) == asked
+    assert (model.frozen_tables().frequencies.shape[1] > 1) == asked
+    assert after <= before
 
 
 @given(
