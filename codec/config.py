@@ -35,6 +35,10 @@ class CodecConfig(BaseModel):
     latent per group of that many. Of two quantizers, ``scalar`` makes a symbol of every value of
     the latent; ``residual`` makes ``codebooks`` symbols of every frame, each of them an index into
     a codebook of ``codebook_size`` vectors.
+
+    With ``entropy`` ``factorized`` the symbols of a row have one distribution; with ``context`` what
+    was coded before decides each symbol's own (``codec.coding.context``; ``index_context`` of a
+    residual quantizer).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
