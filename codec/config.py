@@ -36,9 +36,9 @@ class CodecConfig(BaseModel):
     the latent; ``residual`` makes ``codebooks`` symbols of every frame, each of them an index into
     a codebook of ``codebook_size`` vectors.
 
-    With ``entropy`` ``factorized`` the symbols of a row have one distribution; with ``context`` what
-    was coded before decides each symbol's own (``codec.coding.context``; ``index_context`` of a
-    residual quantizer).
+    With ``entropy`` ``factorized`` the symbols of a row have one distribution; with ``context``
+    what was coded before decides each symbol's own (``codec.coding.context``, and
+    ``index_context`` of a residual quantizer).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
