@@ -5,6 +5,7 @@ So no test clip has a say in it. Writes reports/anchors.csv: one row per point, 
 """
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,11 @@ def main() -> None:
     selftest.require()
     points = {name: series for name, series in settings.series().items() if is_opus(series)}
     with tempfile.TemporaryDirectory() as folder:
+        originals = excerpts(Path(folder))
         files: list[dict[str, Any]] = []
         for point in progress(list(points), len(points), "coded"):
             try:
-                files += code(point, build(*settings.coder_of(point)), Path(folder))
+                files += code(point, build(*settings.coder_of(point)), originals)
             except Unavailable:  # its stage `code` says so
                 del points[point]
         pairs = [
@@ -61,17 +63,34 @@ def without_clips() -> None:
     tables.write(ANCHORS, means(pd.DataFrame(), pd.DataFrame(), {}))
 
 
-def code(point: str, coder: Coder, folder: Path) -> list[dict[str, Any]]:
-    """A row for each clip: what it is, its bytes, and two files in ``folder``, before and after."""
-    rows = []
+@dataclass(frozen=True)
+class Excerpt:
+    """The middle of a validation clip, (channels, samples), which ``path`` holds too."""
+
+    clip: Clip
+    waveform: NDArray[np.float32]
+    sample_rate: int
+    path: Path
+
+
+def excerpts(folder: Path) -> list[Excerpt]:
+    """Some clips' excerpts, written to ``folder``."""
+    found = []
     for clip in some_of(manifest.read(VALID)):
         whole, rate = audio.read(VALID / clip.file)
-        waveform = middle(whole, rate)
+        found.append(Excerpt(clip, middle(whole, rate), rate, folder / f"{clip.name}.flac"))
+        audio.write(found[-1].path, found[-1].waveform, rate)
+    return found
+
+
+def code(point: str, coder: Coder, originals: list[Excerpt]) -> list[dict[str, Any]]:
+    """A row for each excerpt: what it is, its bytes, its file and that of what was decoded."""
+    rows = []
+    for original in originals:
+        clip, waveform, rate = original.clip, original.waveform, original.sample_rate
         data = coder.encode(waveform, rate)
-        decoded = decode(coder, data, rate, waveform.shape[-1])
-        reference, degraded = folder / f"{clip.name}.flac", folder / point / f"{clip.name}.flac"
-        audio.write(reference, waveform, rate)
-        audio.write(degraded, decoded, rate)
+        degraded = original.path.parent / point / original.path.name
+        audio.write(degraded, decode(coder, data, rate, waveform.shape[-1]), rate)
         rows.append(
             {
                 "pair": f"{point}/{clip.name}",
@@ -79,7 +98,7 @@ def code(point: str, coder: Coder, folder: Path) -> list[dict[str, Any]]:
                 "kind": clip.kind,
                 "seconds": waveform.shape[-1] / rate,
                 "file_bytes": len(data),
-                "reference": str(reference),
+                "reference": str(original.path),
                 "degraded": str(degraded),
             }
         )

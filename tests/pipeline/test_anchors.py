@@ -49,7 +49,7 @@ def test_validation_clips_are_coded_and_nothing_of_the_test_clips_is_read(
     )
     wave = np.sin(np.arange(80_000, dtype=np.float32) / 9)[None] / 2
     monkeypatch.setattr(anchors.audio, "read", lambda path: (read.append(path), (wave, 8_000))[1])
-    (row,) = anchors.code("opus-x", Halved(), tmp_path)
+    (row,) = anchors.code("opus-x", Halved(), anchors.excerpts(tmp_path))
     assert {path.parts[:2] for path in read} == {("data", "valid")}
     assert (row["pair"], row["seconds"], row["file_bytes"]) == ("opus-x/a", 5.0, 20_000)
     monkeypatch.undo()
