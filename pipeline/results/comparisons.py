@@ -152,7 +152,8 @@ class Bench:
     def _envelope(self, metric: str, kind: str, part: pd.DataFrame) -> Envelope:
         """Chosen on validation clips of that kind; of all kinds, where it has none.
 
-        For want of any with a score, on the test clips themselves, which favours Opus.
+        For want of any with a score, on the test clips themselves, which favours Opus. What Opus
+        chooses by itself joins them, as test clips may have what validation clips had not.
         """
         rows, clips = part[part.series.map(is_opus)], 0
         if self.validation is not None:
@@ -162,6 +163,9 @@ class Bench:
                     rows, clips = known, int(known.n_scored.max())
                     break
         points = upper_envelope(rows, _sign(metric))
+        if clips:
+            known = part[part.point.isin(points) | (part.series == OPUS)]
+            points = upper_envelope(known, _sign(metric))
         return Envelope(metric=metric, kind=kind, points=points, validation_clips=clips)
 
     def _samples(

@@ -185,6 +185,20 @@ def test_the_best_settings_are_chosen_on_validation_clips_not_on_test_clips() ->
     assert anchor.point.tolist() == by_metric["visqol_audio"].points
 
 
+def test_settings_that_only_validation_clips_liked_do_not_help() -> None:
+    """Opus's own choices count where they are better: of bands that no validation clip had."""
+    series = {"opus": judged(*OPUS), "opus-wide": judged(*(one - 1 for one in OPUS)),
+              "neural": judged(*(one - 0.5 for one in OPUS))}  # fmt: skip
+    liked = {"opus": judged(1.5, 2.0, 2.5, 3.0), "opus-wide": judged(*OPUS)}
+    tested = replace(bench(series), validation=bench(liked).curve.assign(n_scored=7))
+    assert {tuple(row.points) for row in tested.envelopes()} == {
+        tuple(f"opus-{at}" for at in range(4))
+    }
+    text = " ".join(headline(tested.curve, tested.bd_rates(), tested.crossings()))
+    assert "behind at every rate" in text
+    assert "ahead" not in text
+
+
 def test_the_upper_envelope_has_one_setting_for_each_rate() -> None:
     rows = pd.DataFrame(
         [("a", 6.0, 2.0), ("dear", 9.0, 1.9), ("b", 9.0, 3.0), ("near", 9.3, 3.1), ("c", 12.0, 3.1),
