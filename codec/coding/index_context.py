@@ -42,10 +42,6 @@ class IndexTables:
     """(K, T, V): of 2^16 in all."""
 
     @property
-    def codebooks(self) -> int:
-        return len(self.frequencies)
-
-    @property
     def size(self) -> int:
         return self.frequencies.shape[2]
 

@@ -162,10 +162,9 @@ class Bench:
                 if len(known := seen[seen.kind == one]):
                     rows, clips = known, int(known.n_scored.max())
                     break
-        points = upper_envelope(rows, _sign(metric))
-        if clips:
-            known = part[part.point.isin(points) | (part.series == OPUS)]
-            points = upper_envelope(known, _sign(metric))
+        chosen = upper_envelope(rows, _sign(metric))
+        joined = part[part.point.isin(chosen) | (part.series == OPUS)]
+        points = upper_envelope(joined, _sign(metric))
         return Envelope(metric=metric, kind=kind, points=points, validation_clips=clips)
 
     def _samples(

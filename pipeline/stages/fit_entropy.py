@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from codec import checkpoint
-from codec.coding import context, index_context
+from codec.coding import context, index_context, payloads
 from codec.model import AudioCodec
 from codec.nn.priors import CategoricalPrior, ContextPrior, FactorizedPrior
 from pipeline import layout, params
@@ -70,12 +70,11 @@ def fit_indices(
         for split in (TRAIN, VALID)
     )
     prior.fit(torch.from_numpy(np.concatenate(fitting, axis=1)))
-    codec.freeze()
-    alone = index_context.independent(prior.masses())
+    alone = codec.freeze().frozen_tables()
     counted = index_context.fit(fitting, codec.config.codebook_size)
     seconds = sum(piece.shape[1] for piece in held_out) / codec.config.frame_rate
     before, after = (
-        sum(float(index_context.symbol_bits(piece[None], one).sum()) for piece in held_out)
+        sum(float(payloads.symbol_bits(piece[None], 0, one).sum()) for piece in held_out)
         for one in (alone, counted)
     )
     codec.tables = counted if after < before else alone

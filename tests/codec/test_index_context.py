@@ -17,11 +17,7 @@ from tests.conftest import INDICES, RESIDUAL, tiny_codec, tone, wandering
 SIZE = 16
 
 
-def tables(rows: int = 3, size: int = SIZE) -> IndexTables:
-    return index_context.fit([wandering(rows, size, 3_000)], size)
-
-
-TABLES = tables()
+TABLES = index_context.fit([wandering(3, SIZE, 3_000)], SIZE)
 
 
 @given(

@@ -96,7 +96,7 @@
   async function open(number, moves) {
     const clip = state.clips[number], chosen = pair();
     state.current = number;
-    const names = played(chosen);
+    const names = ["original", ...rdcodec.points(chosen, find("more")?.checked).keys()];
     for (const line of body.rows) line.setAttribute("aria-current", Number(line.dataset.clip) === number);
     player.stop();
     delete find("player").dataset.ready;
@@ -129,12 +129,6 @@
     show();
     find("player").dataset.ready = number;
     if (moves && innerWidth < 1280) find("player").scrollIntoView({block: "start"});
-  }
-
-  // What plays beside the original: the pair alone, or the other rates and a peer, too.
-  function played({neural, anchor}) {
-    const more = find("more")?.checked ? [...data.pairs.map((one) => one.neural), ...(data.peer ? [data.peer.point] : [])] : [];
-    return [...new Set(["original", neural, anchor, ...more])];
   }
 
   const loudest = (buffer) => Math.max(...Array.from({length: buffer.numberOfChannels}, (_, index) =>

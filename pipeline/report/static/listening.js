@@ -35,16 +35,6 @@
     for (;;) yield* shuffled(Array.from({length: count}, (_, number) => number), random);
   }
 
-  // What is judged, with its kbps: the pair alone, or the other rates and a peer, too.
-  function judged(pair, more) {
-    const {pairs, peer} = data;
-    return {
-      [pair.neural]: pair.neural_kbps, [pair.anchor]: pair.anchor_kbps,
-      ...more && Object.fromEntries(pairs.map((one) => [one.neural, one.neural_kbps])),
-      ...more && peer && {[peer.point]: peer.kbps},
-    };
-  }
-
   function questions(test, systems, count, clips, random) {
     const places = systems.map(() => drawn(clips, random));
     if (test === "mushra") return Array.from({length: count}, () => ({
@@ -79,7 +69,7 @@
     event.preventDefault();
     const form = new FormData(setup);
     const seed = crypto.getRandomValues(new Uint32Array(1))[0];
-    const test = form.get("test"), systems = judged(data.pairs[Number(form.get("pair"))], form.has("more"));
+    const test = form.get("test"), systems = rdcodec.points(data.pairs[Number(form.get("pair"))], form.has("more"));
     try {
       session.clips = await rdcodec.fetch("clips", "clips");
     } catch (error) {
@@ -88,12 +78,12 @@
     }
     Object.assign(session, {
       place: 0, open: false,
-      questions: questions(test, Object.keys(systems), Number(form.get("trials")), session.clips.length, generator(seed)),
+      questions: questions(test, [...systems.keys()], Number(form.get("trials")), session.clips.length, generator(seed)),
       result: {
         format: "rdcodec listening 1", test, listener: form.get("listener").trim(), playback: form.get("playback"),
         session: Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join(""),
         seed, started: new Date().toISOString(), finished: null, run: data.run,
-        systems, trials: [],
+        systems: Object.fromEntries(systems), trials: [],
       },
     });
     setup.hidden = true;

@@ -43,6 +43,16 @@ const rdcodec = window.rdcodec = {
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   },
 
+  // Points with their kbps: a pair alone, or the other rates and a peer, too.
+  points(pair, more) {
+    const {pairs, peer} = rdcodec.data;
+    return new Map([
+      [pair.neural, pair.neural_kbps], [pair.anchor, pair.anchor_kbps],
+      ...more ? pairs.map((one) => [one.neural, one.neural_kbps]) : [],
+      ...more && peer ? [[peer.point, peer.kbps]] : [],
+    ]);
+  },
+
   // One of several buttons is pressed.
   press(buttons, chosen) {
     for (const button of buttons) button.setAttribute("aria-pressed", button === chosen);
