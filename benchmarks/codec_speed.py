@@ -1,9 +1,10 @@
 """Speed of coding on one core, and memory over duration.
 
 Prints Markdown: encoding and decoding as multiples of real time, entropy coding included, the
-median of several runs; EnCodec's 24 kHz architecture at 6 kbps beside it (random weights do: speed
-does not depend on them); then the range coder alone, its bytes against the estimate, and peak
-memory for a minute and for an hour.
+median of several runs: of the released models of many rates at 6 kbps, of other presets with random
+weights (speed does not depend on them), and of EnCodec's 24 kHz architecture at 6 kbps. Then what
+finding the level of a rate takes beside encoding at a level, the range coder alone, bytes against
+the estimate, and peak memory for a minute and for an hour.
 """
 
 import os
@@ -24,7 +25,7 @@ import numpy as np
 import torch
 from transformers import EncodecConfig, EncodecModel
 
-from codec import audio
+from codec import audio, load
 from codec.coding import bitstream, range_coder
 from codec.coding.tables import FrozenTables
 from codec.config import PRESETS, CodecConfig
@@ -34,6 +35,8 @@ from pipeline.coders.entropy_coders import fit_histogram
 RUNS = 5
 SECONDS = 60
 RATE = 24_000
+KBPS = 6.0
+RELEASED = ["general-24k", "general-48k"]
 OURS = [
     ("speech-24k", "scalar", SECONDS),
     ("spectral-24k", "scalar", SECONDS),
@@ -86,8 +89,31 @@ def our_row(preset: str, quantizer: str, seconds: float) -> tuple[str, float, fl
     data = codec.compress(wave, config.sample_rate)
     encoding = seconds_of(lambda: codec.compress(wave, config.sample_rate))
     decoding = seconds_of(lambda: codec.decompress(data))
-    sound = f"{config.sample_rate // 1000} kHz {'stereo' if config.channels > 1 else 'mono'}"
-    return f"rdcodec {preset}, {quantizer}, {sound}", seconds / encoding, seconds / decoding
+    name = f"rdcodec {preset}, {quantizer}, {sound(config)}"
+    return name, seconds / encoding, seconds / decoding
+
+
+def released_row(name: str) -> tuple[tuple[str, float, float], float]:
+    """The same of a released model at the level of ``KBPS``, and how much longer it takes to find.
+
+    The last is the time of encoding with a rate over that of encoding with a level.
+    """
+    codec = load(name)
+    config = codec.config
+    wave = signal(SECONDS, config.sample_rate, config.channels)
+    data = codec.compress(wave, config.sample_rate, kbps=KBPS)
+    level = codec.read_header(io.BytesIO(data)).level
+    encoding = seconds_of(lambda: codec.compress(wave, config.sample_rate, level=level))
+    finding = seconds_of(lambda: codec.compress(wave, config.sample_rate, kbps=KBPS))
+    decoding = seconds_of(lambda: codec.decompress(data))
+    row = (f"rdcodec {name}, released, {sound(config)}", SECONDS / encoding, SECONDS / decoding)
+    return row, finding / encoding
+
+
+def sound(config: CodecConfig) -> str:
+    """The audio that a codec is for, in words."""
+    channels = "stereo" if config.channels > 1 else "mono"
+    return f"{config.sample_rate // 1000} kHz {channels}"
 
 
 def encodec_row() -> tuple[str, float, float]:
@@ -118,11 +144,11 @@ def coder_rates() -> tuple[float, float]:
 
 def estimate_gap() -> float:
     """Payload over estimated bits of a file of 60 s, less one, in percent."""
-    codec = random_codec("spectral-24k")
-    data = codec.compress(signal(SECONDS), RATE)
-    _, symbols = codec.read_symbols(io.BytesIO(data))
+    codec = load(RELEASED[0])
+    data = codec.compress(signal(SECONDS), RATE, kbps=KBPS)
+    header, symbols = codec.read_symbols(io.BytesIO(data))
     payload = 8 * bitstream.describe(io.BytesIO(data)).payload_bytes
-    return float(100 * (payload / codec.bits(symbols).sum() - 1))
+    return float(100 * (payload / codec.bits(symbols, header.level).sum() - 1))
 
 
 def peak_memory(seconds: int) -> float:
@@ -138,7 +164,7 @@ def peak_memory(seconds: int) -> float:
 
 def code_file(seconds: int) -> None:
     """Encode and decode a file of noise, part by part, and print the process's peak memory."""
-    codec = random_codec("spectral-24k")
+    codec = load(RELEASED[0])
     minute = signal(60)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "coded.rdc"
@@ -162,9 +188,12 @@ def main() -> None:
         return
     print("| one core | encode, × real time | decode, × real time |")
     print("| --- | ---: | ---: |")
+    released = [released_row(name) for name in RELEASED]
     rows = [our_row(preset, quantizer, seconds) for preset, quantizer, seconds in OURS]
-    for name, encoding, decoding in [*rows, encodec_row()]:
+    for name, encoding, decoding in [*(row for row, _ in released), *rows, encodec_row()]:
         print(f"| {name} | {encoding:.1f} | {decoding:.1f} |", flush=True)
+    for name, (_, longer) in zip(RELEASED, released, strict=True):
+        print(f"\n{name}: encoding for {KBPS:g} kbps takes {longer:.2f} times encoding at a level.")
     encoding, decoding = (rate / 1e6 for rate in coder_rates())
     print(f"\nRange coder: {encoding:.0f} M symbols/s encoding, {decoding:.0f} M decoding.")
     print(f"Payload against estimated bits, 60 s: {estimate_gap():+.3f} %.")

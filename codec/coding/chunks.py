@@ -17,7 +17,7 @@ from torch import Tensor
 
 from codec.config import CodecConfig
 
-BLOCK_FRAMES = 500
+BLOCK_FRAMES = 1000
 SHORT_FRAMES = 50
 """The last window keeps a multiple of these: few sizes in all, and little that is thrown away."""
 

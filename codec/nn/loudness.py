@@ -29,6 +29,8 @@ FLOOR = 1e-9
 """Mean square below which sound counts as silence: -90 dB."""
 MASKED = 1e-5
 """What is this much of a frame's loudest band counts as inaudible beside it: -50 dB."""
+SPARED = 1e-6
+"""What is this much of it is not coded at all: -60 dB."""
 FOLDED = (1_000.0, 4_000.0)
 """Hz: what bands above repeat where nothing was coded in them."""
 BLOCK = 50
@@ -74,6 +76,19 @@ class BandLoudness(nn.Module):
         floor = FLOOR * self.hop + MASKED * wanted.amax(dim=(1, 3), keepdim=True)
         gains = 10 * torch.log10((wanted + floor) / (found + floor))
         return gains.clamp(-LIMIT_DB, LIMIT_DB).transpose(2, 3).flatten(1, 2) / STEP_DB
+
+    def audible(self, waveform: Tensor, bins: int) -> Tensor:
+        """(batch, channels, frames · hop) to where something is heard of the original.
+
+        It is (batch, channels · bins, frames), ones and zeros, for the lowest ``bins`` coefficients
+        of a lapped transform of frames of two hops. What is loud in a frame is heard in the ones
+        before and after, too, with which it shares samples.
+        """
+        energies = F.max_pool2d(self._energies(self._frames(waveform)), (3, 1), 1, (1, 0))
+        floor = FLOOR * self.hop + SPARED * energies.amax(dim=(1, 3), keepdim=True)
+        # Coefficient k lies between the Fourier transform's bins k and k + 1.
+        band = self.members.argmax(dim=0)[1 : bins + 1]
+        return (energies > floor)[..., band].float().transpose(2, 3).flatten(1, 2)
 
     def adjust(self, decoded: Tensor, gains: Tensor) -> Tensor:
         """(batch, channels, frames · hop) with its bands as much louder as the gains say.

@@ -12,6 +12,11 @@ from codec.nn.encoder import build_encoder
 from codec.nn.loudness import BandLoudness, change_cost, rounded
 from codec.nn.quantizer import build_quantizer, straight_through
 
+DEAD_ZONE, DEAD_BELOW = 0.06, 4_000.0
+"""By how much of a step latents are drawn to zero before they are rounded, and below what
+frequency, in Hz. What is just above half a step costs more bits than it is worth; higher up, where
+few coefficients of a band are coded at all, each of them is missed."""
+
 
 @dataclass
 class TrainingOutput:
@@ -67,13 +72,16 @@ class CodecNetwork(nn.Module):
     def encode(self, waveform: Tensor, level: Tensor) -> Tensor:
         """(batch, channels, frames · hop) waveform to (batch, values, frames), not quantized.
 
-        Gains of bands, the last values, are measured on what the latents give once decoded.
+        Where there are gains of bands, the last values, they are measured on what the latents give
+        once decoded, and bands of which nothing is heard are left empty.
         """
         latent = self.encoder(waveform, level).float()
         if not self.config.gain_bands:
             return latent
         decoder = cast(TransformDecoder, self.decoder)
         loudness = cast(BandLoudness, decoder.loudness)
+        with torch.autocast(waveform.device.type, enabled=False):
+            latent = spared(latent, self.config) * loudness.audible(waveform, self.config.bins)
         with torch.no_grad(), torch.autocast(waveform.device.type, enabled=False):
             decoded = decoder.unadjusted(torch.round(latent), level)
             gains = loudness.measure(waveform, decoded.float())
@@ -93,3 +101,15 @@ class CodecNetwork(nn.Module):
     def highest(self, count: int, device: torch.device) -> Tensor:
         """(count,) times the level of the highest rate."""
         return torch.full((count,), self.config.levels - 1, device=device)
+
+
+def spared(latent: Tensor, config: CodecConfig) -> Tensor:
+    """(batch, latent_channels, frames) with a dead zone around zero at low frequencies.
+
+    Source: Sullivan, "Efficient scalar quantization of exponential and Laplacian random variables",
+    1996.
+    """
+    hertz = (torch.arange(config.bins) + 0.5) * config.sample_rate / (2 * config.hop)
+    zone = torch.where(hertz < DEAD_BELOW, DEAD_ZONE, 0.0).repeat(config.channels)[:, None]
+    zone = zone.to(latent.device)
+    return latent - latent.clamp(-zone, zone)

@@ -190,3 +190,23 @@ def test_gains_are_steadier_the_lower_the_rate_and_blocks_stand_alone() -> None:
     torch.testing.assert_close(found, pieces)
     assert found.isfinite().all()
     assert BLOCK_FRAMES % BLOCK == 0  # windows of long audio are cut between blocks
+
+
+def test_bands_are_audible_where_the_original_is_not_far_below_its_loudest(
+    loudness: BandLoudness,
+) -> None:
+    channels = len(loudness.rotation.matrix)
+    wave = noise(loudness)
+    assert loudness.audible(wave, HOP).shape == (2, channels * HOP, FRAMES)
+    assert loudness.audible(wave, HOP).all()
+    assert not loudness.audible(torch.zeros_like(wave), HOP).any()
+    # A tone of 500 Hz, bin 5 of 80, and from the middle on one of 2,000 Hz, bin 40, 30 dB below.
+    time = torch.arange(FRAMES * HOP) / RATE
+    late = 0.01 * torch.sin(2 * math.pi * 2_000 * time) * (time > 0.15)
+    tones = 0.3 * torch.sin(2 * math.pi * 500 * time) + late
+    heard = loudness.audible(tones.expand(1, channels, -1), HOP)[0].unflatten(0, (channels, HOP))
+    assert heard[0, 5].all()
+    assert not heard[0, 40, 2:13].any()
+    assert heard[0, 40, 15:].all()
+    assert not heard[0, 65, 17:].any()  # a tone makes others where it begins
+    assert not heard[1:].any()  # sides of equal channels

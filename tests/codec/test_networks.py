@@ -11,6 +11,7 @@ from codec.nn.decoder import build_decoder
 from codec.nn.encoder import build_encoder
 from codec.nn.layers import Spectrum
 from codec.nn.losses import SpectralDistances
+from codec.nn.network import spared
 from codec.nn.quantizer import ScalarQuantizer, commitment_loss, straight_through
 from tests.conftest import CONFIGS, SPECTRAL, tiny_codec, tone
 
@@ -144,3 +145,13 @@ def test_windows_give_what_one_piece_gives(codec: AudioCodec) -> None:
 
 def test_random_weights_make_more_than_zeros() -> None:
     assert np.any(tiny_codec().symbols(tone(1, 8_000)))
+
+
+def test_small_latents_of_low_frequencies_are_left_out() -> None:
+    config = PRESETS["general-48k"]
+    latent = torch.tensor([0.0, 0.04, -0.55, 0.57, -1.9]).expand(1, config.latent_channels, -1)
+    low, high = (spared(latent, config)[0, at] for at in (0, config.bins - 1))
+    torch.testing.assert_close(low, torch.tensor([0.0, 0.0, -0.49, 0.51, -1.84]))
+    torch.testing.assert_close(high, latent[0, 0])
+    sides = spared(latent, config).unflatten(1, (2, -1))
+    torch.testing.assert_close(sides[:, 0], sides[:, 1])
