@@ -193,7 +193,6 @@ PRESETS: dict[str, CodecConfig] = {
         widths=[240],
         latent_channels=1584,
         gain_bands=24,
-        gain_change=0.5,
         encoder_blocks=4,
         decoder_blocks=6,
         levels=128,
