@@ -67,24 +67,28 @@ class BandLoudness(nn.Module):
         self.register_buffer("source", source, persistent=False)
         self.register_buffer("signs", signs, persistent=False)
 
-    def measure(self, waveform: Tensor, decoded: Tensor) -> Tensor:
-        """Two (batch, channels, frames · hop) to the gains that the second one wants.
+    def energies(self, waveform: Tensor) -> Tensor:
+        """(batch, channels, frames · hop) to (batch, channels, frames, bands)."""
+        return self._energies(self._frames(waveform))
+
+    def measure(self, wanted: Tensor, decoded: Tensor) -> Tensor:
+        """``energies`` of an original, and what was decoded of it, to the gains that this wants.
 
         They are (batch, channels · bands, frames), in steps, not rounded.
         """
-        wanted, found = (self._energies(self._frames(one)) for one in (waveform, decoded))
+        found = self.energies(decoded)
         floor = FLOOR * self.hop + MASKED * wanted.amax(dim=(1, 3), keepdim=True)
         gains = 10 * torch.log10((wanted + floor) / (found + floor))
         return gains.clamp(-LIMIT_DB, LIMIT_DB).transpose(2, 3).flatten(1, 2) / STEP_DB
 
-    def audible(self, waveform: Tensor, bins: int) -> Tensor:
-        """(batch, channels, frames · hop) to where something is heard of the original.
+    def audible(self, energies: Tensor, bins: int) -> Tensor:
+        """``energies`` of an original to where something is heard of it.
 
         It is (batch, channels · bins, frames), ones and zeros, for the lowest ``bins`` coefficients
         of a lapped transform of frames of two hops. What is loud in a frame is heard in the ones
         before and after, too, with which it shares samples.
         """
-        energies = F.max_pool2d(self._energies(self._frames(waveform)), (3, 1), 1, (1, 0))
+        energies = F.max_pool2d(energies, (3, 1), 1, (1, 0))
         floor = FLOOR * self.hop + SPARED * energies.amax(dim=(1, 3), keepdim=True)
         # Coefficient k lies between the Fourier transform's bins k and k + 1.
         band = self.members.argmax(dim=0)[1 : bins + 1]

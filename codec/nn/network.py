@@ -81,10 +81,11 @@ class CodecNetwork(nn.Module):
         decoder = cast(TransformDecoder, self.decoder)
         loudness = cast(BandLoudness, decoder.loudness)
         with torch.autocast(waveform.device.type, enabled=False):
-            latent = spared(latent, self.config) * loudness.audible(waveform, self.config.bins)
+            wanted = loudness.energies(waveform)
+            latent = spared(latent, self.config) * loudness.audible(wanted, self.config.bins)
         with torch.no_grad(), torch.autocast(waveform.device.type, enabled=False):
             decoded = decoder.unadjusted(torch.round(latent), level)
-            gains = loudness.measure(waveform, decoded.float())
+            gains = loudness.measure(wanted, decoded.float())
         return torch.cat((latent, gains), dim=1)
 
     def settled(self, latent: Tensor, level: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def test_gains_of_zero_change_nothing_up_to_the_last_sample(loudness: BandLoudne
 
 def test_what_is_softer_everywhere_comes_back(loudness: BandLoudness) -> None:
     wave = noise(loudness)
-    gains = loudness.measure(wave, 0.25 * wave)
+    gains = loudness.measure(loudness.energies(wave), 0.25 * wave)
     assert gains.shape == (2, wave.shape[1] * BANDS, FRAMES)
     expected = 20 * math.log10(4) / STEP_DB
     # A band near what is masked gets less, as it should.
@@ -74,8 +74,8 @@ def test_rounded_gains_bring_each_band_near_to_what_it_should_be(loudness: BandL
     scale = torch.zeros(2, wave.shape[1] * BANDS, FRAMES)
     scale[:, 2::3], scale[:, :, 10:15] = -2.5, -1.5
     decoded = loudness.adjust(other, scale)
-    before = loudness.measure(wave, decoded)
-    after = loudness.measure(wave, loudness.adjust(decoded, torch.round(before)))
+    before = loudness.measure(loudness.energies(wave), decoded)
+    after = loudness.measure(loudness.energies(wave), loudness.adjust(decoded, torch.round(before)))
     assert after.abs().mean() < 0.4 * before.abs().mean()
 
 
@@ -84,13 +84,13 @@ def test_silence_and_what_is_masked_get_no_gain_and_none_is_beyond_its_limit(
 ) -> None:
     wave = noise(loudness)
     silence = torch.zeros_like(wave)
-    assert not loudness.measure(silence, silence).any()
-    assert loudness.measure(wave, silence).max() <= LIMIT_DB / STEP_DB
-    assert loudness.measure(1e-6 * wave, silence).abs().max() < 0.5
+    assert not loudness.measure(loudness.energies(silence), silence).any()
+    assert loudness.measure(loudness.energies(wave), silence).max() <= LIMIT_DB / STEP_DB
+    assert loudness.measure(loudness.energies(1e-6 * wave), silence).abs().max() < 0.5
     # A loud tone masks noise 70 dB below it, wherever in frequency.
     time = torch.arange(FRAMES * HOP) / RATE
     tone = torch.sin(2 * math.pi * 1_000 * time).expand_as(wave)
-    inner = loudness.measure(tone + 3e-3 * wave, tone)[..., 2:-2]
+    inner = loudness.measure(loudness.energies(tone + 3e-3 * wave), tone)[..., 2:-2]
     assert inner.abs().max() < 0.5
 
 
@@ -115,7 +115,7 @@ def test_a_band_in_which_nothing_was_coded_gets_its_loudness(channels: int) -> N
     wave = torch.fft.irfft(spectrum)
     spectrum[..., spectrum.shape[-1] // 2 :] = 0
     decoded = torch.fft.irfft(spectrum)
-    gains = torch.round(loudness.measure(wave, decoded))
+    gains = torch.round(loudness.measure(loudness.energies(wave), decoded))
     filled = loudness.adjust(decoded, gains)
 
     def upper(waveform: torch.Tensor) -> torch.Tensor:
@@ -197,14 +197,15 @@ def test_bands_are_audible_where_the_original_is_not_far_below_its_loudest(
 ) -> None:
     channels = len(loudness.rotation.matrix)
     wave = noise(loudness)
-    assert loudness.audible(wave, HOP).shape == (2, channels * HOP, FRAMES)
-    assert loudness.audible(wave, HOP).all()
-    assert not loudness.audible(torch.zeros_like(wave), HOP).any()
+    assert loudness.audible(loudness.energies(wave), HOP).shape == (2, channels * HOP, FRAMES)
+    assert loudness.audible(loudness.energies(wave), HOP).all()
+    assert not loudness.audible(loudness.energies(torch.zeros_like(wave)), HOP).any()
     # A tone of 500 Hz, bin 5 of 80, and from the middle on one of 2,000 Hz, bin 40, 30 dB below.
     time = torch.arange(FRAMES * HOP) / RATE
     late = 0.01 * torch.sin(2 * math.pi * 2_000 * time) * (time > 0.15)
     tones = 0.3 * torch.sin(2 * math.pi * 500 * time) + late
-    heard = loudness.audible(tones.expand(1, channels, -1), HOP)[0].unflatten(0, (channels, HOP))
+    energies = loudness.energies(tones.expand(1, channels, -1))
+    heard = loudness.audible(energies, HOP)[0].unflatten(0, (channels, HOP))
     assert heard[0, 5].all()
     assert not heard[0, 40, 2:13].any()
     assert heard[0, 40, 15:].all()
