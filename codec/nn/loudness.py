@@ -29,8 +29,9 @@ FLOOR = 1e-9
 """Mean square below which sound counts as silence: -90 dB."""
 MASKED = 1e-5
 """What is this much of a frame's loudest band counts as inaudible beside it: -50 dB."""
-SPARED = 1e-6
-"""What is this much of it is not coded at all: -60 dB."""
+SPARED, SILENT = 1e-6, 1e-12
+"""What is this much of it, or of full scale, is not coded at all: -60 and -120 dB. Soft recordings may
+be made loud, and their pauses are not silent."""
 FOLDED = (1_000.0, 4_000.0)
 """Hz: what bands above repeat where nothing was coded in them."""
 BLOCK = 50
@@ -89,7 +90,7 @@ class BandLoudness(nn.Module):
         before and after, too, with which it shares samples.
         """
         energies = F.max_pool2d(energies, (3, 1), 1, (1, 0))
-        floor = FLOOR * self.hop + SPARED * energies.amax(dim=(1, 3), keepdim=True)
+        floor = SILENT * self.hop + SPARED * energies.amax(dim=(1, 3), keepdim=True)
         # Coefficient k lies between the Fourier transform's bins k and k + 1.
         band = self.members.argmax(dim=0)[1 : bins + 1]
         return (energies > floor)[..., band].float().transpose(2, 3).flatten(1, 2)
