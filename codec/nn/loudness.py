@@ -30,8 +30,8 @@ FLOOR = 1e-9
 MASKED = 1e-5
 """What is this much of a frame's loudest band counts as inaudible beside it: -50 dB."""
 SPARED, SILENT = 1e-6, 1e-12
-"""What is this much of it, or of full scale, is not coded at all: -60 and -120 dB. Recordings may be
-soft, and pauses are not silent."""
+"""What is this much of it, or of full scale, is not coded at all: -60 and -120 dB. Recordings may
+be soft, and pauses are not silent."""
 FOLDED = (1_000.0, 4_000.0)
 """Hz: what bands above repeat where nothing was coded in them."""
 BLOCK = 50
