@@ -83,9 +83,9 @@ class CodecNetwork(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             wanted = loudness.energies(waveform)
             latent = spared(latent, self.config) * loudness.audible(wanted, self.config.bins)
-        with torch.no_grad(), torch.autocast(waveform.device.type, enabled=False):
-            decoded = decoder.unadjusted(torch.round(latent), level)
-            gains = loudness.measure(wanted, decoded.float())
+            with torch.no_grad():
+                decoded = decoder.unadjusted(torch.round(latent), level)
+                gains = loudness.measure(wanted, decoded.float())
         return torch.cat((latent, gains), dim=1)
 
     def settled(self, latent: Tensor, level: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ def spared(latent: Tensor, config: CodecConfig) -> Tensor:
     Source: Sullivan, "Efficient scalar quantization of exponential and Laplacian random variables",
     1996.
     """
-    hertz = (torch.arange(config.bins) + 0.5) * config.sample_rate / (2 * config.hop)
+    bins = torch.arange(config.bins, device=latent.device)
+    hertz = (bins + 0.5) * config.sample_rate / (2 * config.hop)
     zone = torch.where(hertz < DEAD_BELOW, DEAD_ZONE, 0.0).repeat(config.channels)[:, None]
-    zone = zone.to(latent.device)
     return latent - latent.clamp(-zone, zone)
