@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 from codec.config import CodecConfig
 from codec.nn.encoder import TransformEncoder, log_gains
-from codec.nn.layers import ByLevel, ChannelNorm, ConvNeXtBlocks, ResidualUnit, Spectrum
+from codec.nn.layers import (
+    ByLevel,
+    ChannelNorm,
+    ConvNeXtBlocks,
+    FrameLinear,
+    ResidualUnit,
+    Spectrum,
+)
 from codec.nn.loudness import BandLoudness
 from codec.nn.transform import MDCT, ChannelRotation, PowerLaw
 
@@ -58,11 +65,12 @@ class SpectralDecoder(nn.Module):
         self.stem = nn.Conv1d(config.latent_channels, width, kernel, padding=kernel // 2)
         self.blocks = ConvNeXtBlocks(config.decoder_blocks, width, config.kernel, config.levels)
         self.norm = ChannelNorm(width)
-        self.head = nn.Conv1d(width, config.channels * 2 * self.spectrum.bins, 1)
+        self.head = FrameLinear(width, config.channels * 2 * self.spectrum.bins)
 
     def forward(self, quantized: Tensor, level: Tensor | None = None) -> Tensor:
         stem = self.stem(quantized)
-        return self.spectrum.synthesize(self.head(stem + self.norm(self.blocks(stem, level))))
+        frames = stem + self.norm(self.blocks(stem, level))
+        return self.spectrum.synthesize(frames.transpose(1, 2), self.head)
 
 
 class TransformDecoder(nn.Module):

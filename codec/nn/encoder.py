@@ -7,7 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.config import CodecConfig
-from codec.nn.layers import ByLevel, ChannelNorm, ConvNeXtBlocks, ResidualUnit, Spectrum
+from codec.nn.layers import (
+    ByLevel,
+    ChannelNorm,
+    ConvNeXtBlocks,
+    FrameLinear,
+    ResidualUnit,
+    Spectrum,
+)
 from codec.nn.transform import MDCT, ChannelRotation, PowerLaw
 
 
@@ -43,14 +50,15 @@ class SpectralEncoder(nn.Module):
         super().__init__()
         width = config.widths[0]
         self.spectrum = Spectrum(config.window, config.hop)
-        self.stem = nn.Conv1d(config.channels * 2 * self.spectrum.bins, width, 1)
+        self.stem = FrameLinear(config.channels * 2 * self.spectrum.bins, width)
         self.norm = ChannelNorm(width)
         self.blocks = ConvNeXtBlocks(config.encoder_blocks, width, config.kernel, config.levels)
-        self.head = nn.Conv1d(width, config.latent_channels, 1)
+        self.head = FrameLinear(width, config.latent_channels)
 
     def forward(self, waveform: Tensor, level: Tensor | None = None) -> Tensor:
-        stem = self.stem(self.spectrum.analyse(waveform))
-        return self.head(stem + self.blocks(self.norm(stem), level))
+        stem = self.spectrum.analyse(waveform, self.stem).transpose(1, 2)
+        frames = stem + self.blocks(self.norm(stem), level)
+        return self.head(frames.transpose(1, 2)).transpose(1, 2)
 
 
 class TransformEncoder(nn.Module):

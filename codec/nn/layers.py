@@ -1,8 +1,23 @@
 """The layers that encoder and decoder are made of."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+PIECE_FRAMES = 128
+"""So many frames of spectra stay in a processor's cache."""
+
+
+def by_pieces(function: Callable[..., Tensor], *frames: Tensor) -> Tensor:
+    """``function`` of one or several (…, frames, values), which gives (…, frames, other values).
+
+    For what is done to each frame by itself where frames are wide: a few at a time stay in the
+    cache from the first step to the last, where a long window would go through memory at each.
+    """
+    pieces = zip(*(one.split(PIECE_FRAMES, dim=-2) for one in frames), strict=True)
+    return torch.cat([function(*piece) for piece in pieces], dim=-2)
 
 
 class ResidualUnit(nn.Module):
@@ -100,14 +115,28 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
+class FrameLinear(nn.Conv1d):
+    """A convolution of kernel 1, as the product of matrices that it is.
+
+    (batch, frames, inputs) to (batch, frames, outputs).
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight[..., 0], self.bias)
+
+
 class Spectrum(nn.Module):
     """Frames of samples to compressed complex spectra and back.
 
-    ``analyse`` maps (batch, channels, frames · hop) to (batch, channels · 2 · bins, frames), for
+    ``analyse`` maps (batch, channels, frames · hop) to (batch, frames, channels · 2 · bins), for
     each channel the real parts before the imaginary parts; ``synthesize`` maps that back by
-    overlap-add. Bins are divided by the
-    square root of their magnitude: the networks then work at something close to the ear's dynamic
-    range, and phases stay as they are. Frame m is centred on sample (m + 1/2) · hop.
+    overlap-add. Spectra are wide and never whole: ``analyse`` applies the layer that comes after
+    it, ``synthesize`` the one before. Bins are divided by the square root of their magnitude: the
+    networks then work at something close to the ear's dynamic range, and phases stay as they are.
+    Frame m is centred on sample (m + 1/2) · hop.
     """
 
     window: Tensor
@@ -123,20 +152,29 @@ class Spectrum(nn.Module):
         overlap = window // hop
         self.gain = overlap * 3 / 8 if overlap > 2 else 1.0
 
-    def analyse(self, waveform: Tensor) -> Tensor:
+    def analyse(self, waveform: Tensor, layer: Callable[[Tensor], Tensor]) -> Tensor:
         margin = (self.size - self.hop) // 2
         frames = F.pad(waveform, (margin, margin)).unfold(-1, self.size, self.hop)
-        spectrum = torch.fft.rfft(frames * self.window)
-        spectrum = spectrum / (spectrum.abs() + self.floor).sqrt()
-        return torch.cat((spectrum.real, spectrum.imag), dim=-1).transpose(2, 3).flatten(1, 2)
+        return by_pieces(lambda piece: layer(self._spectra(piece)), frames)
 
-    def synthesize(self, spectrum: Tensor) -> Tensor:
-        parts = spectrum.float().unflatten(1, (-1, 2, self.bins)).transpose(3, 4)
-        real, imag = parts.unbind(2)
+    def synthesize(self, spectra: Tensor, layer: Callable[[Tensor], Tensor]) -> Tensor:
+        frames = by_pieces(lambda piece: self._frames(layer(piece)), spectra)
+        return overlap_add(frames, self.hop)
+
+    def _spectra(self, frames: Tensor) -> Tensor:
+        """(batch, channels, frames, size) to (batch, frames, channels · 2 · bins)."""
+        spectrum = torch.fft.rfft(frames * self.window)
+        parts = torch.stack((spectrum.real, spectrum.imag), dim=-2)
+        magnitude = parts.square().sum(dim=-2, keepdim=True).sqrt()
+        return (parts * (magnitude + self.floor).rsqrt()).transpose(1, 2).flatten(2)
+
+    def _frames(self, spectra: Tensor) -> Tensor:
+        """The inverse, windowed once more."""
+        parts = spectra.float().unflatten(2, (-1, 2, self.bins)).transpose(1, 2)
+        real, imag = parts.unbind(3)
         magnitude = torch.sqrt(real * real + imag * imag + self.floor * self.floor)
         frames = torch.fft.irfft(torch.complex(real * magnitude, imag * magnitude), n=self.size)
-        frames = frames * (self.window / self.gain)
-        return overlap_add(frames, self.hop)
+        return frames * (self.window / self.gain)
 
 
 def overlap_add(frames: Tensor, hop: int) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.nn.layers import overlap_add
+from codec.nn.layers import by_pieces, overlap_add
 from codec.nn.transform import ChannelRotation
 
 STEP_DB = 5.0
@@ -70,7 +70,8 @@ class BandLoudness(nn.Module):
 
     def energies(self, waveform: Tensor) -> Tensor:
         """(batch, channels, frames · hop) to (batch, channels, frames, bands)."""
-        return self._energies(self._frames(waveform))
+        frames = self._frames(waveform)
+        return by_pieces(lambda piece: self._energies(self._spectra(piece)), frames)
 
     def measure(self, wanted: Tensor, decoded: Tensor) -> Tensor:
         """``energies`` of an original, and what was decoded of it, to the gains that this wants.
@@ -104,13 +105,17 @@ class BandLoudness(nn.Module):
         # What the last frame says is true to the end.
         decibels = torch.cat((decibels, decibels[:, :, -1:]), dim=2)
         gain = (decibels * (math.log(10) / 20)).exp()
-        spectrum = self._frames(F.pad(decoded, (0, self.hop)))
-        own, folded = self._filled(spectrum.detach(), gain.detach().square())
-        spectrum = spectrum * ((gain * own) @ self.members) + folded
-        frames = torch.fft.irfft(spectrum, n=2 * self.hop) * self.window
+        frames = by_pieces(self._adjusted, self._frames(F.pad(decoded, (0, self.hop))), gain)
         half = self.hop // 2
         whole = overlap_add(frames, self.hop)[..., half : half + decoded.shape[-1]]
         return self.rotation.inverse(whole)
+
+    def _adjusted(self, frames: Tensor, gain: Tensor) -> Tensor:
+        """(…, frames, 2 · hop) samples, times a (…, frames, bands) gain, windowed once more."""
+        spectrum = self._spectra(frames)
+        own, folded = self._filled(spectrum.detach(), gain.detach().square())
+        spectrum = spectrum * ((gain * own) @ self.members) + folded
+        return torch.fft.irfft(spectrum, n=2 * self.hop) * self.window
 
     def _filled(self, spectrum: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
         """What is kept of each band's amplitude, 0 to 1, and a spectrum to be added to it.
@@ -128,9 +133,13 @@ class BandLoudness(nn.Module):
         return (1 - empty).sqrt(), carrier * (amplitude @ self.members)
 
     def _frames(self, waveform: Tensor) -> Tensor:
-        """(batch, channels, frames · hop) to (batch, channels, frames, bins) spectra."""
+        """(batch, channels, frames · hop) to (batch, channels, frames, 2 · hop)."""
         rotated = F.pad(self.rotation(waveform.float()), (self.hop, 0))
-        return torch.fft.rfft(rotated.unfold(-1, 2 * self.hop, self.hop) * self.window)
+        return rotated.unfold(-1, 2 * self.hop, self.hop)
+
+    def _spectra(self, frames: Tensor) -> Tensor:
+        """(…, 2 · hop) samples to (…, bins)."""
+        return torch.fft.rfft(frames * self.window)
 
     def _energies(self, spectra: Tensor) -> Tensor:
         """(…, bins) to mean squares, times the hop, of (…, bands)."""

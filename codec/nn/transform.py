@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.nn.layers import overlap_add
+from codec.nn.layers import by_pieces, overlap_add
 
 
 class MDCT(nn.Module):
@@ -21,32 +21,48 @@ class MDCT(nn.Module):
     """
 
     window: Tensor
-    before: Tensor
-    after: Tensor
+    turns: Tensor
 
     def __init__(self, hop: int, bins: int) -> None:
         super().__init__()
         self.hop, self.bins = hop, bins
         sample = torch.arange(2 * hop, dtype=torch.float64)
-        window = torch.sin(math.pi * (sample + 0.5) / (2 * hop)) * math.sqrt(2 / hop)
-        frequency = torch.arange(bins, dtype=torch.float64) + 0.5
-        # cos(pi/N (n + n0)(k + 1/2)) is the real part of before[n] · after[k] · exp(-2i pi nk/2N).
+        window = torch.sin(math.pi * (sample + 0.5) / (2 * hop))
         self.register_buffer("window", window.float(), persistent=False)
-        turns = torch.polar(torch.ones_like(sample), -math.pi / (2 * hop) * sample)
-        self.register_buffer("before", turns.to(torch.complex64), persistent=False)
-        middle = (1 + hop) / 2
-        turns = torch.polar(torch.ones_like(frequency), -math.pi / hop * middle * frequency)
-        self.register_buffer("after", turns.to(torch.complex64), persistent=False)
+        # Of the cosine transform below; its scale goes in by halves.
+        angle = -math.pi / hop * (torch.arange(hop // 2, dtype=torch.float64) + 0.125)
+        turns = torch.polar(torch.full_like(angle, (2 / hop) ** 0.25), angle)
+        self.register_buffer("turns", turns.to(torch.complex64), persistent=False)
 
     def analyse(self, waveform: Tensor) -> Tensor:
         frames = F.pad(waveform, (self.hop // 2, self.hop // 2)).unfold(-1, 2 * self.hop, self.hop)
-        spectrum = torch.fft.fft(frames * self.window * self.before)[..., : self.bins]
-        return (spectrum * self.after).real.transpose(2, 3)
+        return by_pieces(self._coefficients, frames).transpose(2, 3)
 
     def synthesize(self, coefficients: Tensor) -> Tensor:
-        spectrum = coefficients.transpose(2, 3) * self.after.conj()
-        frames = torch.fft.ifft(spectrum, n=2 * self.hop, norm="forward") * self.before.conj()
-        return overlap_add(frames.real * self.window, self.hop)
+        return overlap_add(by_pieces(self._frames, coefficients.transpose(2, 3)), self.hop)
+
+    def _coefficients(self, frames: Tensor) -> Tensor:
+        """(…, 2 · hop) samples to (…, bins): aliased to half of their number, then transformed."""
+        a, b, c, d = (frames * self.window).chunk(4, dim=-1)
+        aliased = torch.cat((-c.flip(-1) - d, a - b.flip(-1)), dim=-1)
+        return self._cosines(aliased)[..., : self.bins]
+
+    def _frames(self, coefficients: Tensor) -> Tensor:
+        """The transpose of ``_coefficients``."""
+        aliased = self._cosines(F.pad(coefficients, (0, self.hop - self.bins)))
+        first, second = aliased.chunk(2, dim=-1)
+        frames = torch.cat((second, -second.flip(-1), -first.flip(-1), -first), dim=-1)
+        return frames * self.window
+
+    def _cosines(self, x: Tensor) -> Tensor:
+        """The orthonormal discrete cosine transform of type IV of (…, hop), its own inverse.
+
+        By a Fourier transform of half as many complex values. Source: Malvar, "Signal Processing
+        with Lapped Transforms", 1992, chapter 5.
+        """
+        even, odd = x[..., ::2], x.flip(-1)[..., ::2]
+        turned = torch.fft.fft(torch.complex(even, odd) * self.turns) * self.turns
+        return torch.stack((turned.real, -turned.imag.flip(-1)), dim=-1).flatten(-2)
 
 
 class ChannelRotation(nn.Module):
