@@ -25,7 +25,8 @@ class CodecConfig(BaseModel):
         All the work is done at frame rate, which is why it is several times as fast.
 
     With ``gain_bands`` a transform codec's frames have a further symbol for each of so many bands
-    of each channel: how much louder it is to be made after decoding. ``gain_change`` is
+    of each channel: how much louder it is to be made after decoding, in steps of ``gain_steps`` dB,
+    the first at the lowest rates and the second at the highest. ``gain_change`` is
     what it costs at the lowest rates if a gain changes, in squared steps: more makes them steadier.
 
     With ``levels`` above 1 one codec serves as many rates: networks, gains and entropy model are
@@ -55,6 +56,7 @@ class CodecConfig(BaseModel):
     window: int = Field(default=0, ge=0)
     power: float = Field(default=0.6, gt=0, le=1)
     gain_bands: int = Field(default=0, ge=0, le=64)
+    gain_steps: list[float] = Field(default=[5.0, 5.0], min_length=2, max_length=2)
     gain_change: float = Field(default=0.0, ge=0, le=8)
     levels: int = Field(default=1, ge=1, le=128)
     entropy: Literal["factorized", "context"] = "factorized"
@@ -73,6 +75,8 @@ class CodecConfig(BaseModel):
                 f"strides: ten seconds at {self.sample_rate} Hz are no whole number of frames of "
                 f"{self.hop} samples, and a chunk of a file holds ten seconds"
             )
+        if not all(0.5 <= step <= 20 for step in self.gain_steps):
+            raise ValueError(f"gain_steps: {self.gain_steps}: steps of gains are 0.5 to 20 dB")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel: {self.kernel} is even; only odd kernels keep frames centred")
         if self.architecture == "transform":
@@ -177,6 +181,7 @@ PRESETS: dict[str, CodecConfig] = {
         widths=[224],
         latent_channels=480,
         gain_bands=24,
+        gain_steps=[5.0, 2.5],
         gain_change=0.5,
         encoder_blocks=4,
         decoder_blocks=7,
@@ -193,6 +198,7 @@ PRESETS: dict[str, CodecConfig] = {
         widths=[240],
         latent_channels=1584,
         gain_bands=24,
+        gain_steps=[4.0, 2.5],
         encoder_blocks=4,
         decoder_blocks=6,
         levels=128,

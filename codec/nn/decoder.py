@@ -16,7 +16,7 @@ from codec.nn.layers import (
     ResidualUnit,
     Spectrum,
 )
-from codec.nn.loudness import BandLoudness
+from codec.nn.loudness import BandLoudness, step_db
 from codec.nn.transform import MDCT, ChannelRotation, PowerLaw
 
 
@@ -95,7 +95,8 @@ class TransformDecoder(nn.Module):
         finest = -log_gains(config)
         coarsest = finest + math.log(TransformEncoder.RANGE) * (config.levels > 1)
         self.gain.spread(coarsest, finest)
-        self.latents = config.latent_channels
+        self.latents, self.levels = config.latent_channels, config.levels
+        self.gain_steps = config.gain_steps
         self.loudness = (
             BandLoudness(config.channels, config.sample_rate, config.hop, config.gain_bands)
             if config.gain_bands
@@ -107,7 +108,9 @@ class TransformDecoder(nn.Module):
         if self.loudness is None:
             return decoded
         with torch.autocast(quantized.device.type, enabled=False):
-            return self.loudness.adjust(decoded.float(), quantized[:, self.latents :].float())
+            step = step_db(self.gain_steps, level, self.levels)[:, None, None]
+            gains = step * quantized[:, self.latents :].float()
+            return self.loudness.adjust(decoded.float(), gains)
 
     def unadjusted(self, quantized: Tensor, level: Tensor) -> Tensor:
         """(batch, latent_channels, frames) symbols to what they give without gains of bands."""

@@ -14,6 +14,7 @@ replicates them. Nothing is random in it, so pieces of a file decode as the whol
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +23,6 @@ from torch import Tensor, nn
 from codec.nn.layers import by_pieces, overlap_add
 from codec.nn.transform import ChannelRotation
 
-STEP_DB = 5.0
-"""What a symbol of one stands for."""
 LIMIT_DB = 20.0
 FLOOR = 1e-9
 """Mean square below which sound counts as silence: -90 dB."""
@@ -38,6 +37,8 @@ BLOCK = 50
 """Frames that are rounded as one."""
 PER_STEP = 0.3
 """Of what a changed gain costs, for each step of the change once more."""
+STEPS = (0.3, 0.8)
+"""Shares of the rate levels up to which steps are the coarsest, and from which on the finest."""
 STEADY = (0.22, 0.41)
 """Shares of the rate levels up to which a change costs all of it, and from which on nothing."""
 
@@ -76,12 +77,12 @@ class BandLoudness(nn.Module):
     def measure(self, wanted: Tensor, decoded: Tensor) -> Tensor:
         """``energies`` of an original, and what was decoded of it, to the gains that this wants.
 
-        They are (batch, channels · bands, frames), in steps, not rounded.
+        They are (batch, channels · bands, frames), in dB.
         """
         found = self.energies(decoded)
         floor = FLOOR * self.hop + MASKED * wanted.amax(dim=(1, 3), keepdim=True)
         gains = 10 * torch.log10((wanted + floor) / (found + floor))
-        return gains.clamp(-LIMIT_DB, LIMIT_DB).transpose(2, 3).flatten(1, 2) / STEP_DB
+        return gains.clamp(-LIMIT_DB, LIMIT_DB).transpose(2, 3).flatten(1, 2)
 
     def audible(self, energies: Tensor, bins: int) -> Tensor:
         """``energies`` of an original to where something is heard of it.
@@ -97,11 +98,11 @@ class BandLoudness(nn.Module):
         return (energies > floor)[..., band].float().transpose(2, 3).flatten(1, 2)
 
     def adjust(self, decoded: Tensor, gains: Tensor) -> Tensor:
-        """(batch, channels, frames · hop) with its bands as much louder as the gains say.
+        """(batch, channels, frames · hop) with its bands as much louder as the gains say, in dB.
 
         What takes the place of bands in which nothing was coded has no gradient.
         """
-        decibels = STEP_DB * gains.unflatten(1, (decoded.shape[1], -1)).transpose(2, 3)
+        decibels = gains.unflatten(1, (decoded.shape[1], -1)).transpose(2, 3)
         # What the last frame says is true to the end.
         decibels = torch.cat((decibels, decibels[:, :, -1:]), dim=2)
         gain = (decibels * (math.log(10) / 20)).exp()
@@ -147,13 +148,25 @@ class BandLoudness(nn.Module):
         return power @ self.members.T / self.hop
 
 
+def step_db(steps: Sequence[float], level: Tensor, levels: int) -> Tensor:
+    """(batch,) levels to the step of gains of each: one of the two ``steps``, or between them.
+
+    What is decoded at a high rate is near enough that finer gains are heard, and pay; at a low rate
+    their bits are better spent on what is decoded.
+    """
+    coarsest, finest = steps
+    return coarsest * (finest / coarsest) ** _passed(STEPS, level, levels)
+
+
 def change_cost(highest: float, level: Tensor, levels: int) -> Tensor:
     """(batch,) levels to what a changed gain costs each of them, in squared steps."""
-    if levels == 1:
-        return torch.zeros_like(level, dtype=torch.float32)
-    all_of_it, nothing = STEADY
-    share = level.float() / (levels - 1)
-    return highest * ((nothing - share) / (nothing - all_of_it)).clamp(0, 1)
+    return highest * (1 - _passed(STEADY, level, levels))
+
+
+def _passed(shares: tuple[float, float], level: Tensor, levels: int) -> Tensor:
+    """How far (batch,) levels are from one share of all to the other, 0 to 1."""
+    share = level.float() / (levels - 1) if levels > 1 else torch.ones(level.shape)
+    return ((share - shares[0]) / (shares[1] - shares[0])).clamp(0, 1)
 
 
 def rounded(gains: Tensor, cost: Tensor) -> Tensor:
@@ -162,9 +175,10 @@ def rounded(gains: Tensor, cost: Tensor) -> Tensor:
     What each gain is off by, squared, plus ``cost`` (batch,) for each change, is least in each
     block of ``BLOCK`` frames: a trellis, searched as by Forney, "The Viterbi algorithm", 1973.
     """
-    frames, limit = gains.shape[-1], round(LIMIT_DB / STEP_DB)
+    frames = gains.shape[-1]
     if not cost.any():
         return gains.round()
+    limit = math.ceil(gains.detach().abs().max())
     states = torch.arange(-limit, limit + 1.0, device=gains.device)
     distance = F.pad((gains[..., None] - states).square(), (0, 0, 0, -frames % BLOCK))
     distance = distance.unflatten(2, (-1, BLOCK))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from codec.config import CodecConfig
 from codec.nn.decoder import TransformDecoder, build_decoder
 from codec.nn.encoder import build_encoder
-from codec.nn.loudness import BandLoudness, change_cost, rounded
+from codec.nn.loudness import BandLoudness, change_cost, rounded, step_db
 from codec.nn.quantizer import build_quantizer, straight_through
 
 DEAD_ZONE, DEAD_BELOW = 0.06, 4_000.0
@@ -85,7 +85,8 @@ class CodecNetwork(nn.Module):
             latent = spared(latent, self.config) * loudness.audible(wanted, self.config.bins)
             with torch.no_grad():
                 decoded = decoder.unadjusted(torch.round(latent), level)
-                gains = loudness.measure(wanted, decoded.float())
+                step = step_db(self.config.gain_steps, level, self.config.levels)
+                gains = loudness.measure(wanted, decoded.float()) / step[:, None, None]
         return torch.cat((latent, gains), dim=1)
 
     def settled(self, latent: Tensor, level: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ def test_seed_preset_makes_six_thousand_frames_of_48000_samples() -> None:
         ({"window": 320}, "at least two parts"),
         ({"widths": [64, 64]}, "one of each"),
         ({"sample_rate": 100}, "greater than or equal to 8000"),
+        ({"gain_steps": [5.0]}, "at least 2 items"),
+        ({"gain_steps": [5.0, 0.0]}, "0.5 to 20 dB"),
         ({"colour": "red"}, "Extra inputs"),
         ({"latent_channels": "many"}, "valid integer"),
     ],

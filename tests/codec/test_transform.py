@@ -16,7 +16,7 @@ TRANSFORM = {name: one for name, one in PRESETS.items() if one.architecture == "
 TINY = SMALL.model_copy(
     update={"widths": [16], "levels": 16, "gain_bands": 0, "entropy": "factorized"}
 )
-WITH_GAINS = TINY.model_copy(update={"gain_bands": 4, "gain_change": 0.9})
+WITH_GAINS = TINY.model_copy(update={"gain_bands": 4, "gain_steps": [5.0, 2.0], "gain_change": 0.9})
 
 
 def untrained(config: CodecConfig, seed: int = 0) -> CodecNetwork:
@@ -211,11 +211,12 @@ def test_few_levels_have_a_vector_each(levels: int) -> None:
     torch.testing.assert_close(by_level(torch.arange(levels)), by_level.knots)
 
 
-def test_gains_of_bands_make_decoded_bands_as_loud_as_they_should_be() -> None:
+@pytest.mark.parametrize("level_number", [2, 15])
+def test_gains_of_bands_make_decoded_bands_as_loud_as_they_should_be(level_number: int) -> None:
     torch.manual_seed(0)
     config = WITH_GAINS
     network = trained_a_little(config)
-    wave, level = noise(config.channels, 60 * config.hop), torch.tensor([2])
+    wave, level = noise(config.channels, 60 * config.hop), torch.tensor([level_number])
     with torch.inference_mode():
         symbols = torch.round(network.encode(wave, level))
         plain = network.decoder.unadjusted(symbols[:, : config.latent_channels], level)
