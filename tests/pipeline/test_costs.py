@@ -53,23 +53,23 @@ def test_bandwidth_of_opus_is_the_one_that_it_was_held_at(
 
 @pytest.mark.parametrize("config", [SPECTRAL, WAVEFORM, RESIDUAL, DEEPER])
 def test_lookahead_is_as_far_as_decoded_audio_depends_on_what_comes(config: CodecConfig) -> None:
-    torch.manual_seed(0)
-    codec, ahead = AudioCodec(config).eval(), networks.lookahead(config)
-    rng = torch.Generator().manual_seed(0)
-    first = 40 * config.hop
-    wave = torch.randn(1, config.channels, 60 * config.hop, generator=rng)
-    level = torch.tensor([0])
+    ahead, first, level = networks.lookahead(config), 40 * config.hop, torch.tensor([0])
     furthest = 0
-    with torch.no_grad():
-        for parameter in [*codec.encoder.parameters(), *codec.decoder.parameters()]:
-            parameter.normal_(0, 0.3)  # new networks hardly look to the side
-        before = codec.decoder(codec.encode(wave, level), level)
-        for place in range(first, first + config.hop, max(1, config.hop // 20)):
-            changed = wave.clone()
-            changed[..., place:] = torch.randn(changed[..., place:].shape, generator=rng)
-            after = codec.decoder(codec.encode(changed, level), level)
-            differs = (after != before).any(dim=1)[0]
-            furthest = max(furthest, place - int(differs.int().argmax()))
+    # How much comes through from the ends of windows hangs on the weights.
+    for seed in range(4):
+        torch.manual_seed(seed)
+        codec = AudioCodec(config).eval()
+        wave = torch.randn(1, config.channels, 60 * config.hop)
+        with torch.no_grad():
+            for parameter in [*codec.encoder.parameters(), *codec.decoder.parameters()]:
+                parameter.normal_(0, 0.3)  # new networks hardly look to the side
+            before = codec.decoder(codec.encode(wave, level), level)
+            for place in range(first, first + config.hop, max(1, config.hop // 20)):
+                changed = wave.clone()
+                changed[..., place:] = torch.randn(changed[..., place:].shape)
+                after = codec.decoder(codec.encode(changed, level), level)
+                differs = (after != before).any(dim=1)[0]
+                furthest = max(furthest, place - int(differs.int().argmax()))
     # The ends of windows weigh less than a last digit, and gains have a limit.
     assert ahead - 3 * config.hop < furthest <= ahead
 
