@@ -18,13 +18,15 @@ from pipeline import params
 from pipeline.corpora import manifest
 from pipeline.stages.train import adversary, device_name, processes
 from pipeline.training import loop
+from pipeline.training.balancer import MEASURED_FIRST
 from pipeline.training.data import Segments, recordings
 from pipeline.training.objective import Objective
 from pipeline.training.watch import Watcher
 
 PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L4": 121.0, "4090": 165.0}
 """Dense 16-bit tensor operations, from the makers' data sheets."""
-WARM_UP, STEPS = 3, 10
+WARM_UP, STEPS = MEASURED_FIRST + 2, 24
+"""The first steps measure each loss's gradient by itself, which later ones seldom do."""
 
 
 class Timer(Watcher):
@@ -102,9 +104,8 @@ def steps_per_second(
     with counter:
         run(1)
     operations = float(counter.get_total_flops())
-    run(WARM_UP)
     # Two lengths, so that what happens once falls out.
-    seconds = run(STEPS + 1) - run(1)
+    seconds = run(WARM_UP + STEPS) - run(WARM_UP)
     return STEPS / seconds, operations, device_name(fabric)
 
 
