@@ -108,9 +108,12 @@ class TransformDecoder(nn.Module):
         if self.loudness is None:
             return decoded
         with torch.autocast(quantized.device.type, enabled=False):
-            step = step_db(self.gain_steps, level, self.levels)[:, None, None]
-            gains = step * quantized[:, self.latents :].float()
+            gains = self.gain_step(level) * quantized[:, self.latents :].float()
             return self.loudness.adjust(decoded.float(), gains)
+
+    def gain_step(self, level: Tensor) -> Tensor:
+        """(batch,) levels to the dB of a step of gains in each, (batch, 1, 1)."""
+        return step_db(self.gain_steps, level, self.levels)[:, None, None]
 
     def unadjusted(self, quantized: Tensor, level: Tensor) -> Tensor:
         """(batch, latent_channels, frames) symbols to what they give without gains of bands."""

@@ -6,7 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from codec.nn.layers import real_fft
 
 
 class SpectralDistances(nn.Module):
@@ -99,8 +102,10 @@ class SpectralDistances(nn.Module):
         }
 
     def _transform(self, waveforms: Tensor, size: int) -> Tensor:
-        window = self.get_buffer(f"window_{size}")
-        return torch.stft(waveforms, size, size // 4, window=window, return_complex=True)
+        """(batch, samples) to (batch, bins, frames); both ends are mirrored."""
+        padded = F.pad(waveforms[:, None], (size // 2, size // 2), mode="reflect")[:, 0]
+        frames = padded.unfold(-1, size, size // 4) * self.get_buffer(f"window_{size}")
+        return real_fft(frames).transpose(1, 2)
 
 
 def mel_filters(sample_rate: int, size: int, bands: int) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.nn.layers import by_pieces, overlap_add
+from codec.nn.layers import by_pieces, overlap_add, real_fft
 from codec.nn.transform import ChannelRotation
 
 LIMIT_DB = 20.0
@@ -140,7 +140,7 @@ class BandLoudness(nn.Module):
 
     def _spectra(self, frames: Tensor) -> Tensor:
         """(…, 2 · hop) samples to (…, bins)."""
-        return torch.fft.rfft(frames * self.window)
+        return real_fft(frames * self.window)
 
     def _energies(self, spectra: Tensor) -> Tensor:
         """(…, bins) to mean squares, times the hop, of (…, bands)."""

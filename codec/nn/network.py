@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from codec.config import CodecConfig
 from codec.nn.decoder import TransformDecoder, build_decoder
 from codec.nn.encoder import build_encoder
-from codec.nn.loudness import BandLoudness, change_cost, rounded, step_db
+from codec.nn.loudness import BandLoudness, change_cost, rounded
 from codec.nn.quantizer import build_quantizer, straight_through
 
 DEAD_ZONE, DEAD_BELOW = 0.06, 4_000.0
@@ -50,11 +50,13 @@ class CodecNetwork(nn.Module):
     def forward(self, waveform: Tensor, level: Tensor | None = None) -> TrainingOutput:
         """(batch, channels, frames · hop) waveform at the codec's rate, to symbols and back.
 
-        ``level`` is (batch,), the rate level of each item; None: the highest rate for all.
+        ``level`` is (batch,), the rate level of each item; None: the highest rate for all. What
+        gains of bands mend is asked of the networks all the same: the waveform is without them.
         """
         if level is None:
             level = self.highest(len(waveform), waveform.device)
-        latent = self.settled(self.encode(waveform, level), level)
+        latent, decoded = self._encoded(waveform, level)
+        latent = self.settled(latent, level)
         seconds = waveform.shape[-1] / self.config.sample_rate
         # Rounding and small differences of probabilities need all of float32, also where the
         # networks around them run in 16 bits.
@@ -66,7 +68,8 @@ class CodecNetwork(nn.Module):
                 rated = torch.cat((rated[:, :latents], quantized.symbols[:, latents:]), dim=1)
             bits = self.prior.bits(rated, quantized.symbols, level)
             kbps = bits.sum(dim=(1, 2)) / seconds / 1000
-        decoded = self.decoder(straight_through(latent, quantized.codes), level)
+        if decoded is None:
+            decoded = self.decoder(straight_through(latent, quantized.codes), level)
         return TrainingOutput(decoded, latent, quantized.codes, quantized.symbols, kbps, level)
 
     def encode(self, waveform: Tensor, level: Tensor) -> Tensor:
@@ -75,19 +78,22 @@ class CodecNetwork(nn.Module):
         Where there are gains of bands, the last values, they are measured on what the latents give
         once decoded, and bands of which nothing is heard are left empty.
         """
+        return self._encoded(waveform, level)[0]
+
+    def _encoded(self, waveform: Tensor, level: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What ``encode`` gives, and the waveform on which gains, if any, were measured."""
         latent = self.encoder(waveform, level).float()
         if not self.config.gain_bands:
-            return latent
+            return latent, None
         decoder = cast(TransformDecoder, self.decoder)
         loudness = cast(BandLoudness, decoder.loudness)
         with torch.autocast(waveform.device.type, enabled=False):
             wanted = loudness.energies(waveform)
             latent = spared(latent, self.config) * loudness.audible(wanted, self.config.bins)
-            with torch.no_grad():
-                decoded = decoder.unadjusted(torch.round(latent), level)
-                step = step_db(self.config.gain_steps, level, self.config.levels)
-                gains = loudness.measure(wanted, decoded.float()) / step[:, None, None]
-        return torch.cat((latent, gains), dim=1)
+        decoded = decoder.unadjusted(straight_through(latent, torch.round(latent)), level)
+        with torch.autocast(waveform.device.type, enabled=False), torch.no_grad():
+            gains = loudness.measure(wanted, decoded.float()) / decoder.gain_step(level)
+        return torch.cat((latent, gains), dim=1), decoded
 
     def settled(self, latent: Tensor, level: Tensor) -> Tensor:
         """(batch, values, frames) with its gains of bands rounded, the steadier the lower the rate.

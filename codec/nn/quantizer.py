@@ -247,7 +247,7 @@ def straight_through(latent: Tensor, codes: Tensor) -> Tensor:
 
     Source: Bengio et al., "Estimating or propagating gradients through stochastic neurons", 2013.
     """
-    return latent + (codes - latent).detach()
+    return codes + (latent - latent.detach())
 
 
 def commitment_loss(latent: Tensor, codes: Tensor) -> Tensor:
