@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from codec.coding import ans
 from codec.coding.ans import TOTAL
 
-ENTRIES = 1 << 17
+ENTRIES = 1 << 15
 """Entries of all tables of a codebook, at most."""
 ROUNDS = 15
 _INDEPENDENT, _APART, _TOGETHER = 1.0, 100.0, 400.0

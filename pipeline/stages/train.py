@@ -146,7 +146,8 @@ def started(config: CodecConfig, init: str, base: Path) -> AudioCodec:
     """A codec to train: new (``scratch``), or with the weights of a model.
 
     That model is the one of the file ``base``, a released one, or one of a path. With another
-    quantizer it gives encoder and decoder, and quantizer and prior are new.
+    quantizer it gives encoder and decoder, and quantizer and prior are new; with another entropy
+    model it gives all but the prior.
     """
     codec = AudioCodec(config)
     if init == SCRATCH:
@@ -159,7 +160,7 @@ def started(config: CodecConfig, init: str, base: Path) -> AudioCodec:
     if found.config == config:
         codec.load_state_dict(found.state_dict())
         return codec
-    for key in sorted(fields.keys() - quantizer):
+    for key in sorted(fields.keys() - quantizer - {"entropy"}):
         if fields[key] != wanted[key]:
             raise UserError(
                 f"{params.FILE}: init {init}: {path} has {key} {fields[key]}, and codec in "
@@ -167,6 +168,8 @@ def started(config: CodecConfig, init: str, base: Path) -> AudioCodec:
             )
     codec.encoder.load_state_dict(found.encoder.state_dict())
     codec.decoder.load_state_dict(found.decoder.state_dict())
+    if all(fields[key] == wanted[key] for key in quantizer):
+        codec.quantizer.load_state_dict(found.quantizer.state_dict())
     return codec
 
 

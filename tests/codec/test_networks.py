@@ -9,11 +9,11 @@ from codec.config import PRESETS
 from codec.model import AudioCodec
 from codec.nn.decoder import build_decoder
 from codec.nn.encoder import build_encoder
-from codec.nn.layers import Spectrum
+from codec.nn.layers import Spectrum, real_fft
 from codec.nn.losses import SpectralDistances
 from codec.nn.network import spared
 from codec.nn.quantizer import ScalarQuantizer, commitment_loss, straight_through
-from tests.conftest import CONFIGS, SPECTRAL, tiny_codec, tone
+from tests.conftest import CONFIGS, SPECTRAL, TRANSFORM, tiny_codec, tone
 
 
 def test_one_stride_halves_48000_samples_by_the_length_formula() -> None:
@@ -156,3 +156,28 @@ def test_small_latents_of_low_frequencies_are_left_out() -> None:
     torch.testing.assert_close(high, latent[0, 0])
     sides = spared(latent, config).unflatten(1, (2, -1))
     torch.testing.assert_close(sides[:, 0], sides[:, 1])
+
+
+@given(st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_a_real_transform_s_gradient_is_that_of_torch_s_own(half: int, seed: int) -> None:
+    frames = torch.randn(2, 3, 2 * half, generator=torch.Generator().manual_seed(seed))
+    weights = torch.randn(2, 2, 3, half + 1, generator=torch.Generator().manual_seed(seed + 1))
+    found = []
+    for transform in (torch.fft.rfft, real_fft):
+        wave = frames.double().requires_grad_()
+        spectrum = transform(wave)
+        (weights[0] * spectrum.real + weights[1] * spectrum.imag).sum().backward()
+        found.append((spectrum.detach(), wave.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    torch.testing.assert_close(found[0][1], found[1][1])
+
+
+def test_what_trains_is_decoded_without_gains_of_bands() -> None:
+    """Networks learn to do without them, and the gains are still measured and rated."""
+    codec = tiny_codec(TRANSFORM)
+    out = codec(torch.from_numpy(tone(0.4, 8_000, channels=2))[None], torch.tensor([1]))
+    latents = codec.config.latent_channels
+    plain = codec.decoder.unadjusted(out.symbols[:, :latents], out.level)
+    torch.testing.assert_close(out.waveform, plain)
+    assert out.symbols[:, latents:].any()
+    assert not torch.allclose(codec.decoder(out.symbols, out.level), plain)

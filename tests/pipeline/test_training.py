@@ -292,6 +292,12 @@ def test_a_training_starts_from_what_init_names(tmp_path: Path) -> None:
             getattr(other, part).parameters(), getattr(model, part).parameters(), strict=True
         )
         assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+    codebooks = AudioCodec(RESIDUAL)
+    checkpoint.save(codebooks, path)
+    with_context = RESIDUAL.model_copy(update={"entropy": "context"})
+    vectors = started(with_context, str(path), path).state_dict()["quantizer.vectors"]
+    assert torch.equal(vectors, codebooks.state_dict()["quantizer.vectors"])
+    checkpoint.save(model, path)
     with pytest.raises(UserError, match=r"init .*has widths \[.*make them the same"):
         started(SPECTRAL.model_copy(update={"widths": [48]}), str(path), path)
     with pytest.raises(UserError, match="nothing: neither a released model"):
