@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from codec.coding import ans
 from codec.coding.ans import TOTAL
 
-ENTRIES = 1 << 15
-"""Entries of all tables of a codebook, at most."""
+MOST_TABLES, ENTRIES = 128, 1 << 17
+"""Tables of a codebook, and entries of all of them, at most."""
 ROUNDS = 15
 _INDEPENDENT, _APART, _TOGETHER = 1.0, 100.0, 400.0
 """What is known without it weighs as many symbols as this against those counted: without either
@@ -180,7 +180,7 @@ def _chosen(symbols: Ints, tables: IndexTables) -> Ints:
 def _fit(symbols: Ints, before: Ints, above: Ints, size: int) -> tuple[Ints, Ints, Floats]:
     """A codebook's maps, and the (tables, size) probabilities of its tables."""
     alone = _shares(np.bincount(symbols, minlength=size)[None], np.full(size, 1 / size), size)[0]
-    most = max(1, ENTRIES // size)
+    most = max(1, min(MOST_TABLES, ENTRIES // size))
     by_above = 1 if (above == size).all() else min(size + 1, 1 << (most.bit_length() - 1) // 2)
     by_before = min(size + 1, most // by_above)
     # A class for each index before, or for indices that are followed by much the same ones.
