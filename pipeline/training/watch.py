@@ -75,7 +75,9 @@ class Record(Watcher):
         self.listen_at = [at for at in self.listen_at if at > step]
         device = next(codec.parameters()).device
         for name, waveform in self.originals.items():
-            decoded = codec(waveform[None].to(device)).waveform[0]
+            out = codec(waveform[None].to(device))
+            # As a file would decode: with gains of bands, which training leaves out.
+            decoded = codec.decoder(out.codes, out.level)[0]
             self._write(f"{name}-step-{step:06d}", decoded)
         log.info("step %d: clips to listen to in %s", step, self.folder / CLIPS)
 
