@@ -197,7 +197,7 @@ def real_fft(frames: Tensor) -> Tensor:
     """``torch.fft.rfft`` of (…, an even number of) samples, its gradient made by half the work.
 
     torch's own fills the spectrum's mirror image with zeros and goes back through a complex
-    transform of all of it, for two thirds of the time of a spectral distance.
+    transform of all of it, which made up to half of the time of a spectral distance.
     """
     spectrum: Tensor = _RealFFT.apply(frames)
     return spectrum
