@@ -1,7 +1,7 @@
 """One file per model: weights, config and frozen tables, as safetensors.
 
-``load`` rebuilds a model from its file alone. Keys are ``weights.<parameter>`` and
-``tables.lowest``, ``tables.starts``, ``tables.frequencies``; the config is JSON in the metadata.
+``load`` rebuilds a model from its file alone. Keys are ``weights.<parameter>``, for those in 8 bits
+``scales.<parameter>``, too, and ``tables.<part>``; the config is JSON in the metadata.
 """
 
 import json
@@ -15,7 +15,6 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from codec.coding.context import ContextTables
 from codec.coding.index_context import IndexTables
@@ -25,6 +24,7 @@ from codec.config import CodecConfig
 from codec.errors import UserError
 from codec.files import replacing
 from codec.model import AudioCodec, plain, weights_hash
+from codec.nn import weight_packing
 
 FORMAT = 1
 FILE_NAME = "model.safetensors"
@@ -34,16 +34,19 @@ DEFAULT = "general-24k"
 """The released model that is taken where none is named."""
 
 
-def save(model: AudioCodec, path: str | Path, half: bool = False) -> None:
+def save(model: AudioCodec, path: str | Path, small: bool = False) -> None:
     """Write the model to ``path`` in one step; the same model gives the same bytes.
 
-    ``half`` stores weights as 16-bit floats. Loading widens them again, so what runs is always
-    float32.
+    ``small`` rounds weights to 8 and 16 bits (``codec.nn.weight_packing``). Loading widens them
+    again, so what runs is always float32.
     """
-    tensors = {
-        f"weights.{name}": (value.half() if half else value).detach().cpu().contiguous()
-        for name, value in model.state_dict().items()
-    }
+    weights = {name: value.cpu() for name, value in model.state_dict().items()}
+    tensors = (
+        weight_packing.packed(weights)
+        if small
+        else {f"weights.{name}": value for name, value in weights.items()}
+    )
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
     if model.tables is not None:
         # The integers of a context model are all that coding needs of its prior.
         if model.config.entropy == "context":
@@ -53,7 +56,7 @@ def save(model: AudioCodec, path: str | Path, half: bool = False) -> None:
     about: dict[str, object] = {"format": FORMAT, "config": model.config.model_dump()}
     if model.tables is not None:
         # Of the weights as they will be loaded: a model can be found without loading them all.
-        about["hash"] = weights_hash(model.config, _widened(tensors)).hex()
+        about["hash"] = weights_hash(model.config, weight_packing.widened(tensors)).hex()
     # One metadata key only: safetensors writes several in no fixed order.
     with replacing(path) as scratch:
         save_file(tensors, scratch, metadata={"rdcodec": json.dumps(about, sort_keys=True)})
@@ -65,7 +68,7 @@ def load(path: str | Path) -> AudioCodec:
     with _opened(path) as file:
         about = _about(file, path)
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    weights = _widened(tensors)
+    weights = weight_packing.widened(tensors)
     try:
         with plain():
             model = AudioCodec(CodecConfig.model_validate(about["config"]))
@@ -113,15 +116,6 @@ def _about(file: Any, path: Path) -> dict[str, Any]:
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise UserError(f"{path}: not a model of this rdcodec: its metadata has no format {FORMAT}")
     return about
-
-
-def _widened(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights among a file's tensors, as 32-bit floats."""
-    return {
-        name.removeprefix("weights."): value.float()
-        for name, value in tensors.items()
-        if name.startswith("weights.")
-    }
 
 
 def released() -> dict[str, Path]:

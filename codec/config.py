@@ -26,7 +26,7 @@ class CodecConfig(BaseModel):
 
     With ``gain_bands`` a transform codec's frames have a further symbol for each of so many bands
     of each channel: how much louder it is to be made after decoding, in steps of ``gain_steps`` dB,
-    the first at the lowest rates and the second at the highest. ``gain_change`` is
+    the first at the lowest rate and the second at the highest ones. ``gain_change`` is
     what it costs at the lowest rates if a gain changes, in squared steps: more makes them steadier.
 
     With ``levels`` above 1 one codec serves as many rates: networks, gains and entropy model are
@@ -172,7 +172,7 @@ class CodecConfig(BaseModel):
 
 
 PRESETS: dict[str, CodecConfig] = {
-    # 50 frames a second at 24 kHz, a latent for each of 480 coefficients, 24 gains.
+    # 50 frames a second at 24 kHz, a latent for each of 480 coefficients, 32 gains.
     "general-24k": CodecConfig(
         architecture="transform",
         sample_rate=24_000,
@@ -180,15 +180,15 @@ PRESETS: dict[str, CodecConfig] = {
         window=1440,
         widths=[224],
         latent_channels=480,
-        gain_bands=24,
-        gain_steps=[5.0, 2.5],
+        gain_bands=32,
+        gain_steps=[7.0, 4.0],
         gain_change=0.5,
         encoder_blocks=4,
         decoder_blocks=7,
         levels=128,
         entropy="context",
     ),
-    # 50 frames a second of 48 kHz, mid and side to 19.8 kHz in one latent, 24 gains each.
+    # 50 frames a second of 48 kHz, mid and side to 19.8 kHz in one latent, 40 gains each.
     "general-48k": CodecConfig(
         architecture="transform",
         sample_rate=48_000,
@@ -197,8 +197,8 @@ PRESETS: dict[str, CodecConfig] = {
         window=2880,
         widths=[240],
         latent_channels=1584,
-        gain_bands=24,
-        gain_steps=[4.0, 2.5],
+        gain_bands=40,
+        gain_steps=[11.0, 4.0],
         encoder_blocks=4,
         decoder_blocks=6,
         levels=128,

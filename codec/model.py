@@ -23,6 +23,7 @@ from codec.coding import bitstream, context, index_context, payloads
 from codec.coding.chunks import decode_latent, encode_latent, groups, regroup, with_tail
 from codec.config import CodecConfig
 from codec.errors import AudioError, BitstreamError, UserError
+from codec.nn import weight_packing
 from codec.nn.network import CodecNetwork
 from codec.nn.priors import CategoricalPrior, ContextPrior
 from codec.rate import compress_near
@@ -66,14 +67,9 @@ class AudioCodec(CodecNetwork):
         self.model_hash = weights_hash(self.config, self.state_dict())
         return self.eval()
 
-    @torch.no_grad()
     def round_weights(self) -> None:
-        """Round all weights to 16-bit floats, as ``checkpoint.save(half=True)`` keeps them."""
-        for name, value in self.state_dict().items():
-            rounded = value.half().float()
-            if not torch.isfinite(rounded).all():
-                raise ValueError(f"{name}: a weight is too large for 16 bits")
-            value.copy_(rounded)
+        """Round all weights to what ``checkpoint.save(small=True)`` keeps of them."""
+        self.load_state_dict(weight_packing.widened(weight_packing.packed(self.state_dict())))
 
     def symbols(self, waveform: NDArray[np.float32], level: int | None = None) -> NDArray[np.int32]:
         """(channels, samples) at the codec's rate to (groups, rows, frames) symbols.

@@ -23,22 +23,22 @@ from torch import Tensor, nn
 from codec.nn.layers import by_pieces, overlap_add, real_fft
 from codec.nn.transform import ChannelRotation
 
-LIMIT_DB = 20.0
+LIMIT_DB = 30.0
 FLOOR = 1e-9
 """Mean square below which sound counts as silence: -90 dB."""
-MASKED = 1e-5
-"""What is this much of a frame's loudest band counts as inaudible beside it: -50 dB."""
-SPARED, SILENT = 1e-6, 1e-12
-"""What is this much of it, or of full scale, is not coded at all: -60 and -120 dB. Recordings may
-be soft, and pauses are not silent."""
+MASKED = 1e-6
+"""What is this much of a frame's loudest band counts as inaudible beside it: -60 dB."""
+SILENT = 1e-12
+"""Nor is anything coded that is this much of full scale: -120 dB. Recordings may be soft, and
+pauses are not silent."""
 FOLDED = (1_000.0, 4_000.0)
 """Hz: what bands above repeat where nothing was coded in them."""
 BLOCK = 50
 """Frames that are rounded as one."""
 PER_STEP = 0.3
 """Of what a changed gain costs, for each step of the change once more."""
-STEPS = (0.3, 0.8)
-"""Shares of the rate levels up to which steps are the coarsest, and from which on the finest."""
+FINEST_FROM = 0.8
+"""Share of the rate levels from which on steps are the finest; they get finer up to there."""
 STEADY = (0.22, 0.41)
 """Shares of the rate levels up to which a change costs all of it, and from which on nothing."""
 
@@ -92,7 +92,7 @@ class BandLoudness(nn.Module):
         before and after, too, with which it shares samples.
         """
         energies = F.max_pool2d(energies, (3, 1), 1, (1, 0))
-        floor = SILENT * self.hop + SPARED * energies.amax(dim=(1, 3), keepdim=True)
+        floor = SILENT * self.hop + MASKED * energies.amax(dim=(1, 3), keepdim=True)
         # Coefficient k lies between the Fourier transform's bins k and k + 1.
         band = self.members.argmax(dim=0)[1 : bins + 1]
         return (energies > floor)[..., band].float().transpose(2, 3).flatten(1, 2)
@@ -155,7 +155,7 @@ def step_db(steps: Sequence[float], level: Tensor, levels: int) -> Tensor:
     their bits are better spent on what is decoded.
     """
     coarsest, finest = steps
-    return coarsest * (finest / coarsest) ** _passed(STEPS, level, levels)
+    return coarsest * (finest / coarsest) ** _passed((0.0, FINEST_FROM), level, levels)
 
 
 def change_cost(highest: float, level: Tensor, levels: int) -> Tensor:

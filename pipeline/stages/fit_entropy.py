@@ -25,7 +25,7 @@ def main(name: str) -> None:
     torch.set_num_threads(settings.optimizer.threads or cores())
     torch.manual_seed(settings.seed)
     codec = checkpoint.load(layout.weights(name, settings.optimizer.keep))
-    # What is judged is what can be released: weights that fit into 16 bits.
+    # What is judged is what can be released: weights as small as a model's file keeps them.
     codec.round_weights()
     prior = codec.prior
     if isinstance(prior, ContextPrior):
@@ -37,7 +37,7 @@ def main(name: str) -> None:
     log.info("%s: validation %.3f kbps before, %.3f kbps after", name, before, after)
     table = pd.DataFrame([{"model": name, "before_kbps": before, "after_kbps": after}])
     tables.write(layout.model_table(name, "entropy"), table, "%.6g")
-    checkpoint.save(codec, layout.model_file(name), half=True)
+    checkpoint.save(codec, layout.model_file(name), small=True)
 
 
 def fit_context(codec: AudioCodec, prior: ContextPrior, settings: Params) -> tuple[float, float]:

