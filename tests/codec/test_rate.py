@@ -59,6 +59,18 @@ def test_a_file_comes_within_three_percent_of_the_rate_asked_for(
         assert decoded.shape == wave.shape
 
 
+@pytest.mark.parametrize("first", [0, 40, 127])
+def test_an_excerpt_that_is_like_nothing_else_costs_time_alone(
+    codec: AudioCodec, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    monkeypatch.setattr("codec.rate._estimated", lambda *_: first)
+    wave = noises(10)
+    for level in (20, 64, 110):
+        wanted = kbps_of(codec.compress(wave, RATE, level=level), 10)
+        data = codec.compress(wave, RATE, kbps=wanted)
+        assert kbps_of(data, 10) == pytest.approx(wanted, rel=0.03)
+
+
 def test_rates_that_no_level_has_give_the_nearest_and_the_whole_is_coded_twice_at_most(
     codec: AudioCodec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
