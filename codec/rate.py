@@ -48,25 +48,26 @@ def compress_near(
     if not 0 < kbps < math.inf:
         raise UserError(f"--kbps {kbps:g}: a rate above 0")
 
-    @functools.cache
-    def coded(level: int) -> tuple[bytes, bitstream.Header]:
-        file = io.BytesIO()
-        header = codec.compress_to(file, waveform(), sample_rate, level=level)
-        return file.getvalue(), header
-
-    def missed(level: int) -> float:
-        data, header = coded(level)
-        return math.log(len(data) * 8 / 1000 / header.seconds / kbps)
-
     top = codec.config.levels - 1
     level = _estimated(codec, excerpt(waveform(), sample_rate), sample_rate, kbps)
     misses: dict[int, float] = {}
     while level not in misses and len(misses) < MOST_CODINGS:
-        misses[level] = missed(level)
+        file = io.BytesIO()
+        header = codec.compress_to(file, waveform(), sample_rate, level=level)
+        data = file.getvalue()
+        misses[level] = math.log(len(data) * 8 / 1000 / header.seconds / kbps)
+        # Of all codings the best one alone is kept.
+        if _by_miss(misses)[0] == level:
+            best = data, header
         if abs(misses[level]) <= (ASKED if len(misses) > 1 else NEAR):
             break
         level = _next(misses, top)
-    return coded(min(misses, key=lambda level: abs(misses[level])))
+    return best
+
+
+def _by_miss(misses: dict[int, float]) -> list[int]:
+    """Levels, the one that misses least first."""
+    return sorted(misses, key=lambda level: abs(misses[level]))
 
 
 def _next(misses: dict[int, float], top: int) -> int:
@@ -74,7 +75,7 @@ def _next(misses: dict[int, float], top: int) -> int:
 
     Between two that enclose the rate, or beyond the nearest one, along the line through both.
     """
-    nearest = min(misses, key=lambda level: abs(misses[level]))
+    nearest, *others = _by_miss(misses)
     below = max((level for level, miss in misses.items() if miss < 0), default=-1)
     above = min((level for level, miss in misses.items() if miss > 0), default=top + 1)
     if 0 <= below < above <= top:
@@ -82,9 +83,8 @@ def _next(misses: dict[int, float], top: int) -> int:
         inside = round(below + share * (above - below))
         return max(below + 1, min(inside, above - 1)) if above - below > 1 else nearest
     slope = CURVE / top
-    if len(misses) > 1:
-        one, other = sorted(misses, key=lambda level: abs(misses[level]))[:2]
-        found = (misses[one] - misses[other]) / (one - other)
+    if others:
+        found = (misses[nearest] - misses[others[0]]) / (nearest - others[0])
         slope = min(max(found, slope / 8), slope)
     return min(max(round(nearest - misses[nearest] / slope), 0), top)
 
