@@ -80,7 +80,8 @@ def steps_per_second(
                 codec=AudioCodec(config),
                 objective=Objective(settings.loss, 1e-5, config.sample_rate, config.levels),
                 adversary=adversary(
-                    settings.adversarial.model_copy(update={"enabled": adversarial})
+                    settings.adversarial.model_copy(update={"enabled": adversarial}),
+                    config.sample_rate,
                 ),
                 balanced=settings.loss.balanced,
                 settings=optimizer,

@@ -78,13 +78,19 @@ def _parts(source: Path) -> Iterator[NDArray[np.float32]]:
         yield from parts
 
 
-def decode_file(source: Path, target: Path, model: str | None, skip_damaged: bool = False) -> str:
+def decode_file(
+    source: Path,
+    target: Path,
+    model: str | None,
+    skip_damaged: bool = False,
+    perceptual: bool = False,
+) -> str:
     """Decode one file in constant memory; returns a line about the result and about damage."""
     lost: list[bitstream.Chunk] = []
     check_apart(source, target)
     with naming(source), opened(source) as file:
         codec = _decoder(file, model)
-        header, parts = codec.decompress_parts(file, lost if skip_damaged else None)
+        header, parts = codec.decompress_parts(file, lost if skip_damaged else None, perceptual)
         audio.write_parts(target, parts, header.sample_rate, header.channels, header.length)
     lines = [f"{target}: {header.seconds:.2f} s at {header.sample_rate} Hz"]
     for chunk in lost:
@@ -125,7 +131,12 @@ def describe_file(source: Path, model: str | None) -> bitstream.Description:
 
 
 def decode_range(
-    source: Path, target: Path, model: str | None, start: float, duration: float | None
+    source: Path,
+    target: Path,
+    model: str | None,
+    start: float,
+    duration: float | None,
+    perceptual: bool = False,
 ) -> str:
     """Decode some seconds of one file; returns a line about the result."""
     check_apart(source, target)
@@ -137,7 +148,7 @@ def decode_range(
         if duration is None:
             duration = bitstream.read_header(file).seconds - start
             file.seek(0)
-        waveform, rate = codec.decompress_range(file, start, duration)
+        waveform, rate = codec.decompress_range(file, start, duration, perceptual)
     audio.write(target, waveform, rate)
     return f"{target}: {waveform.shape[-1] / rate:.2f} s at {rate} Hz"
 
@@ -162,10 +173,16 @@ def encode_folder(
 
 
 def decode_folder(
-    source: Path, target: Path, model: str | None, jobs: int, force: bool
+    source: Path,
+    target: Path,
+    model: str | None,
+    jobs: int,
+    force: bool,
+    perceptual: bool = False,
 ) -> tuple[int, int, list[str]]:
     """Decode all .rdc files below a folder to .wav; returns as ``encode_folder`` does."""
-    work = functools.partial(_try, functools.partial(decode_file, model=model))
+    decode = functools.partial(decode_file, model=model, perceptual=perceptual)
+    work = functools.partial(_try, decode)
     return _all((".rdc",), source, target, ".wav", work, jobs, force)
 
 

@@ -23,7 +23,7 @@ from codec.coding.tables import FrozenTables
 from codec.config import CodecConfig
 from codec.errors import UserError
 from codec.files import replacing
-from codec.model import AudioCodec, plain, weights_hash
+from codec.model import AudioCodec, perceptual_hash, plain, weights_hash
 from codec.nn import weight_packing
 
 FORMAT = 1
@@ -56,7 +56,10 @@ def save(model: AudioCodec, path: str | Path, small: bool = False) -> None:
     about: dict[str, object] = {"format": FORMAT, "config": model.config.model_dump()}
     if model.tables is not None:
         # Of the weights as they will be loaded: a model can be found without loading them all.
-        about["hash"] = weights_hash(model.config, weight_packing.widened(tensors)).hex()
+        widened = weight_packing.widened(tensors)
+        about["hash"] = weights_hash(model.config, widened).hex()
+        if model.perceptual is not None:
+            about["perceptual"] = perceptual_hash(model.config, widened).hex()
     # One metadata key only: safetensors writes several in no fixed order.
     with replacing(path) as scratch:
         save_file(tensors, scratch, metadata={"rdcodec": json.dumps(about, sort_keys=True)})
@@ -86,7 +89,11 @@ def load(path: str | Path) -> AudioCodec:
         raise UserError(f"{path}: config and weights do not fit: {error}") from error
     if model.tables is not None:
         model.model_hash = weights_hash(model.config, weights)
-        if model.model_hash.hex() != about.get("hash"):
+        sound = [about.get("hash") == model.model_hash.hex()]
+        if model.perceptual is not None:
+            found = perceptual_hash(model.config, weights).hex()
+            sound.append(about.get("perceptual") == found)
+        if not all(sound):
             raise UserError(f"{path}: damaged: its weights are not those that it was saved with")
     return model.eval()
 

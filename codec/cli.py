@@ -94,6 +94,12 @@ def decode(
     skip_damaged: Annotated[
         bool, typer.Option("--skip-damaged", help="Put silence where the file is damaged.")
     ] = False,
+    perceptual: Annotated[
+        bool,
+        typer.Option(
+            "--perceptual", help="Sound like a recording rather than be near to the original."
+        ),
+    ] = False,
     jobs: JobsOption = 1,
     force: ForceOption = False,
 ) -> None:
@@ -101,6 +107,7 @@ def decode(
 
     \b
     rdcodec decode speech.rdc back.wav
+    rdcodec decode speech.rdc back.wav --perceptual
     rdcodec decode speech.rdc part.flac --start 60 --duration 5
     rdcodec decode coded/ decoded/ --jobs 2
     """
@@ -110,15 +117,15 @@ def decode(
     if source.is_dir():
         if start or duration is not None or skip_damaged:
             raise UserError("--start, --duration and --skip-damaged are for one file at a time")
-        _say(batch.decode_folder(source, Path(target), model, jobs, force))
+        _say(batch.decode_folder(source, Path(target), model, jobs, force, perceptual))
         return
     source, out = _ready(source, target, ".wav", force)
     if start or duration is not None:
         if skip_damaged:
             raise UserError("--skip-damaged goes with whole files, not with --start or --duration")
-        _tell(batch.decode_range(source, out, model, start, duration), out)
+        _tell(batch.decode_range(source, out, model, start, duration, perceptual), out)
     else:
-        _tell(batch.decode_file(source, out, model, skip_damaged), out)
+        _tell(batch.decode_file(source, out, model, skip_damaged, perceptual), out)
 
 
 def trim(

@@ -29,6 +29,9 @@ class CodecConfig(BaseModel):
     the first at the lowest rate and the second at the highest ones. ``gain_change`` is
     what it costs at the lowest rates if a gain changes, in squared steps: more makes them steadier.
 
+    With ``perceptual_noise`` channels of noise it has a second decoder of the same symbols
+    (``codec.nn.perceptual``), and training is of that one alone.
+
     With ``levels`` above 1 one codec serves as many rates: networks, gains and entropy model are
     told the level, 0 for the lowest rate.
 
@@ -58,6 +61,7 @@ class CodecConfig(BaseModel):
     gain_bands: int = Field(default=0, ge=0, le=64)
     gain_steps: list[float] = Field(default=[5.0, 5.0], min_length=2, max_length=2)
     gain_change: float = Field(default=0.0, ge=0, le=8)
+    perceptual_noise: int = Field(default=0, ge=0, le=256)
     levels: int = Field(default=1, ge=1, le=128)
     entropy: Literal["factorized", "context"] = "factorized"
     quantizer: Literal["scalar", "residual"] = "scalar"
@@ -91,6 +95,11 @@ class CodecConfig(BaseModel):
             raise ValueError("gain_bands: only transform codecs have them; leave it 0")
         elif self.levels > 1 and self.architecture == "waveform":
             raise ValueError("levels: a waveform codec has one rate")
+        if self.perceptual_noise and not self.gain_bands:
+            raise ValueError(
+                "perceptual_noise: a second decoder is made as loud as gains of bands say; "
+                "give gain_bands, or leave it 0"
+            )
         if self.entropy == "context" and self.quantizer == "scalar" and self.values % 8:
             raise ValueError(
                 "entropy: a context model of a scalar quantizer wants latents and gains in eights"

@@ -32,6 +32,10 @@ MIDDLE = 0.45
 """Where among a model's levels the rate is that of a file for which none was chosen."""
 
 
+PERCEPTUAL = "perceptual."
+"""How names of weights of a perceptual decoder begin."""
+
+
 class AudioCodec(CodecNetwork):
     """A codec: waveforms of any rate and channels to the bytes of ``.rdc`` files, and back.
 
@@ -80,10 +84,14 @@ class AudioCodec(CodecNetwork):
         return np.concatenate([part.numpy() for part in parts], axis=-1)
 
     def synthesize(
-        self, symbols: NDArray[np.int32], channels: int, level: int | None = None
+        self,
+        symbols: NDArray[np.int32],
+        channels: int,
+        level: int | None = None,
+        perceptual: bool = False,
     ) -> NDArray[np.float32]:
         """(groups, rows, frames) to (channels, frames · hop) at the codec's rate."""
-        parts = self._synthesize([symbols], channels, self.rate_level(level))
+        parts = self._synthesize([symbols], channels, self.rate_level(level), perceptual)
         return np.concatenate(list(parts), axis=-1)
 
     def rate_level(self, level: int | None = None) -> int:
@@ -169,13 +177,22 @@ class AudioCodec(CodecNetwork):
             file.write(bitstream.pack_chunk(header, number, payload))
         return header
 
-    def decompress(self, data: Buffer | BinaryIO) -> tuple[NDArray[np.float32], int]:
-        """The bytes of an .rdc file, or a file open for them, to (channels, samples) and rate."""
-        header, parts = self.decompress_parts(as_file(data))
+    def decompress(
+        self, data: Buffer | BinaryIO, perceptual: bool = False
+    ) -> tuple[NDArray[np.float32], int]:
+        """The bytes of an .rdc file, or a file open for them, to (channels, samples) and rate.
+
+        ``perceptual`` takes the second decoder, of a model that has one: the same file, with
+        texture in place of what it says nothing of.
+        """
+        header, parts = self.decompress_parts(as_file(data), perceptual=perceptual)
         return np.concatenate(list(parts), axis=-1), header.sample_rate
 
     def decompress_parts(
-        self, file: BinaryIO, damaged: list[bitstream.Chunk] | None = None
+        self,
+        file: BinaryIO,
+        damaged: list[bitstream.Chunk] | None = None,
+        perceptual: bool = False,
     ) -> tuple[bitstream.Header, Iterator[NDArray[np.float32]]]:
         """Header and (channels, samples) parts of an open .rdc file, in constant memory.
 
@@ -196,7 +213,7 @@ class AudioCodec(CodecNetwork):
 
         def silenced() -> Iterator[NDArray[np.float32]]:
             chunk_samples, position = self.chunk_frames * self.config.hop, 0
-            for part in self._synthesize(symbols(), header.channels, header.level):
+            for part in self._synthesize(symbols(), header.channels, header.level, perceptual):
                 for chunk in lost:
                     # A missing chunk's symbols are zeros, which need not sound like nothing.
                     begin = chunk.number * chunk_samples - position
@@ -208,7 +225,7 @@ class AudioCodec(CodecNetwork):
         return header, audio.fit_parts(resampled, header.length)
 
     def decompress_range(
-        self, file: BinaryIO, start: float, duration: float
+        self, file: BinaryIO, start: float, duration: float, perceptual: bool = False
     ) -> tuple[NDArray[np.float32], int]:
         """``duration`` seconds from second ``start`` on, reading only the chunks that they need.
 
@@ -235,7 +252,9 @@ class AudioCodec(CodecNetwork):
             parts.append(self._chunk_symbols(header, chunk))
         offset = chunks.start * bitstream.CHUNK_SECONDS
         waveform = audio.resample(
-            self.synthesize(np.concatenate(parts, axis=-1), header.channels, header.level),
+            self.synthesize(
+                np.concatenate(parts, axis=-1), header.channels, header.level, perceptual
+            ),
             self.config.sample_rate,
             header.sample_rate,
         )
@@ -318,10 +337,14 @@ class AudioCodec(CodecNetwork):
 
     @torch.inference_mode()
     def _synthesize(
-        self, parts: Iterable[NDArray[np.int32]], channels: int, level: int
+        self, parts: Iterable[NDArray[np.int32]], channels: int, level: int, perceptual: bool
     ) -> Iterator[NDArray[np.float32]]:
+        if perceptual and self.perceptual is None:
+            raise UserError("--perceptual: this model has no perceptual decoder")
         latents = (self.quantizer.dequantize(torch.from_numpy(part)) for part in parts)
-        decoder = functools.partial(self.decoder, level=torch.tensor([level]))
+        decoder = functools.partial(
+            self.perceived if perceptual else self.decoder, level=torch.tensor([level])
+        )
         for waveform in plainly(decode_latent(decoder, latents, self.config, channels)):
             yield waveform.numpy().copy()
 
@@ -410,14 +433,27 @@ os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))
 def weights_hash(config: CodecConfig, weights: Mapping[str, Tensor]) -> bytes:
     """Four bytes that name an encoder–decoder pair; the prior is named by the tables' own hash.
 
+    A perceptual decoder has no part in the name: it changes, and files stay valid.
+
     Fields of the config that have their default are left out, so that a field that a later
     version adds leaves the names of earlier models as they are.
     """
-    sha = hashlib.sha256(config.model_dump_json(exclude_defaults=True).encode())
+    fields = config.model_dump_json(exclude_defaults=True, exclude={"perceptual_noise"})
+    kept = {k: v for k, v in weights.items() if not k.startswith(("prior.", PERCEPTUAL))}
+    return _hash(fields, kept)
+
+
+def perceptual_hash(config: CodecConfig, weights: Mapping[str, Tensor]) -> bytes:
+    """Four bytes that name a perceptual decoder."""
+    kept = {name: value for name, value in weights.items() if name.startswith(PERCEPTUAL)}
+    return _hash(str(config.perceptual_noise), kept)
+
+
+def _hash(fields: str, weights: Mapping[str, Tensor]) -> bytes:
+    sha = hashlib.sha256(fields.encode())
     for name in sorted(weights):
-        if not name.startswith("prior."):
-            sha.update(name.encode())
-            sha.update(weights[name].cpu().numpy().tobytes())
+        sha.update(name.encode())
+        sha.update(weights[name].cpu().numpy().tobytes())
     return sha.digest()[:4]
 
 

@@ -53,7 +53,8 @@ class WaveformDecoder(nn.Module):
 class SpectralDecoder(nn.Module):
     """ConvNeXt blocks at frame rate, then an inverse Fourier transform with overlap-add.
 
-    (batch, latent_channels, frames) to (batch, channels, frames · hop).
+    (batch, latent_channels, frames) to (batch, channels, frames · hop). ``texture``, (batch, width,
+    frames), joins what the first layer makes of the latent.
     """
 
     def __init__(self, config: CodecConfig) -> None:
@@ -67,8 +68,12 @@ class SpectralDecoder(nn.Module):
         self.norm = ChannelNorm(width)
         self.head = FrameLinear(width, config.channels * 2 * self.spectrum.bins)
 
-    def forward(self, quantized: Tensor, level: Tensor | None = None) -> Tensor:
+    def forward(
+        self, quantized: Tensor, level: Tensor | None = None, texture: Tensor | None = None
+    ) -> Tensor:
         stem = self.stem(quantized)
+        if texture is not None:
+            stem = stem + texture
         frames = stem + self.norm(self.blocks(stem, level))
         return self.spectrum.synthesize(frames.transpose(1, 2), self.head)
 
@@ -115,14 +120,14 @@ class TransformDecoder(nn.Module):
         """(batch,) levels to the dB of a step of gains in each, (batch, 1, 1)."""
         return step_db(self.gain_steps, level, self.levels)[:, None, None]
 
-    def unadjusted(self, quantized: Tensor, level: Tensor) -> Tensor:
+    def unadjusted(self, quantized: Tensor, level: Tensor, texture: Tensor | None = None) -> Tensor:
         """(batch, latent_channels, frames) symbols to what they give without gains of bands."""
         gain = self.gain(level)[:, :, None]
         with torch.autocast(quantized.device.type, enabled=False):
             # The gain is that of the power domain, where the correction works, too.
             coefficients = self.power.inverse(quantized) * (gain / self.power.power).exp()
             plain = self.mdct.synthesize(coefficients.unflatten(1, (self.channels, -1)))
-        corrected = plain + self.correction(quantized * gain.exp(), level)
+        corrected = plain + self.correction(quantized * gain.exp(), level, texture)
         half = self.hop // 2
         return F.pad(self.rotation.inverse(corrected), (-half, half))
 

@@ -24,6 +24,8 @@ from codec.nn.layers import by_pieces, overlap_add, real_fft
 from codec.nn.transform import ChannelRotation
 
 LIMIT_DB = 30.0
+LOUDEST = 100.0
+"""Factor by which what is made as loud as something else is amplified at most."""
 FLOOR = 1e-9
 """Mean square below which sound counts as silence: -90 dB."""
 MASKED = 1e-6
@@ -107,8 +109,25 @@ class BandLoudness(nn.Module):
         decibels = torch.cat((decibels, decibels[:, :, -1:]), dim=2)
         gain = (decibels * (math.log(10) / 20)).exp()
         frames = by_pieces(self._adjusted, self._frames(F.pad(decoded, (0, self.hop))), gain)
+        return self._joined(frames, decoded.shape[-1])
+
+    def matched(self, decoded: Tensor, energies: Tensor) -> Tensor:
+        """(batch, channels, frames · hop) with each band as loud as ``energies`` of another say."""
+        energies = torch.cat((energies, energies[:, :, -1:]), dim=2)
+        frames = by_pieces(self._matched, self._frames(F.pad(decoded, (0, self.hop))), energies)
+        return self._joined(frames, decoded.shape[-1])
+
+    def _matched(self, frames: Tensor, energies: Tensor) -> Tensor:
+        """(…, frames, 2 · hop) samples made as loud as (…, frames, bands), windowed once more."""
+        spectrum = self._spectra(frames)
+        least = SILENT * self.hop
+        gain = ((energies + least) / (self._energies(spectrum) + least)).sqrt().clamp(max=LOUDEST)
+        return torch.fft.irfft(spectrum * (gain @ self.members), n=2 * self.hop) * self.window
+
+    def _joined(self, frames: Tensor, samples: int) -> Tensor:
+        """(batch, channels, frames, 2 · hop) overlapping frames, one more than samples have."""
         half = self.hop // 2
-        whole = overlap_add(frames, self.hop)[..., half : half + decoded.shape[-1]]
+        whole = overlap_add(frames, self.hop)[..., half : half + samples]
         return self.rotation.inverse(whole)
 
     def _adjusted(self, frames: Tensor, gain: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from codec.config import CodecConfig
 from codec.nn.decoder import TransformDecoder, build_decoder
 from codec.nn.encoder import build_encoder
 from codec.nn.loudness import BandLoudness, change_cost, rounded
+from codec.nn.perceptual import PerceptualDecoder
 from codec.nn.quantizer import build_quantizer, straight_through
 
 DEAD_ZONE, DEAD_BELOW = 0.06, 4_000.0
@@ -31,7 +32,8 @@ class TrainingOutput:
     symbols: Tensor
     """(batch, rows, frames): what would be coded, integers."""
     kbps: Tensor
-    """(batch,): estimated rate, −log2 p summed, per second of audio, in kilobits."""
+    """(batch,): estimated rate, −log2 p summed, per second of audio, in kilobits; 0 where files are
+    given, and a perceptual decoder trains."""
     level: Tensor
     """(batch,): the rate level of each item."""
 
@@ -46,6 +48,7 @@ class CodecNetwork(nn.Module):
         self.quantizer = build_quantizer(config)
         self.prior = self.quantizer.prior()
         self.decoder = build_decoder(config)
+        self.perceptual = PerceptualDecoder(config) if config.perceptual_noise else None
 
     def forward(self, waveform: Tensor, level: Tensor | None = None) -> TrainingOutput:
         """(batch, channels, frames · hop) waveform at the codec's rate, to symbols and back.
@@ -55,6 +58,8 @@ class CodecNetwork(nn.Module):
         """
         if level is None:
             level = self.highest(len(waveform), waveform.device)
+        if self.perceptual is not None:
+            return self._perceptual_forward(waveform, level)
         latent, decoded = self._encoded(waveform, level)
         latent = self.settled(latent, level)
         seconds = waveform.shape[-1] / self.config.sample_rate
@@ -71,6 +76,28 @@ class CodecNetwork(nn.Module):
         if decoded is None:
             decoded = self.decoder(straight_through(latent, quantized.codes), level)
         return TrainingOutput(decoded, latent, quantized.codes, quantized.symbols, kbps, level)
+
+    def _perceptual_forward(self, waveform: Tensor, level: Tensor) -> TrainingOutput:
+        """``forward`` of the perceptual decoder alone, on what a file would hold."""
+        with torch.no_grad():
+            latent = self.settled(self.encode(waveform, level), level)
+            symbols = self.quantizer.quantize(latent)
+            codes = self.quantizer.dequantize(symbols)
+        decoded, kbps = self.perceived(codes, level), latent.new_zeros(len(latent))
+        return TrainingOutput(decoded, latent, codes, symbols, kbps, level)
+
+    def perceived(self, symbols: Tensor, level: Tensor) -> Tensor:
+        """(batch, values, frames) symbols to the perceptual decoder's (batch, channels, samples).
+
+        Every band is as loud as the first decoder's, which gains were measured on; the lowest ones
+        are the first decoder's.
+        """
+        assert self.perceptual is not None
+        loudness = cast(BandLoudness, cast(TransformDecoder, self.decoder).loudness)
+        first, second = self.decoder(symbols, level), self.perceptual(symbols, level)
+        with torch.autocast(symbols.device.type, enabled=False):
+            second = loudness.matched(second.float(), loudness.energies(first))
+            return first + self.perceptual.treble(second - first)
 
     def encode(self, waveform: Tensor, level: Tensor) -> Tensor:
         """(batch, channels, frames · hop) waveform to (batch, values, frames), not quantized.

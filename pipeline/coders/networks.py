@@ -4,6 +4,7 @@ import copy
 import functools
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from codec.coding.chunks import groups
@@ -21,20 +22,25 @@ _PARTS = 8
 
 
 @functools.lru_cache(maxsize=2)  # mono and stereo clips of one coder
-def cost_of(codec: AudioCodec, channels: int) -> Cost:
+def cost_of(codec: AudioCodec, channels: int, perceptual: bool = False) -> Cost:
     """The cost of coding so many channels."""
-    encoder, decoder = macs(codec)
+    encoder, decoder = macs(codec, perceptual)
+    unused = codec.perceptual if codec.perceptual is not None and not perceptual else nn.Module()
     count = groups(channels, codec.config)
     return Cost(
         lookahead_ms=1000 * lookahead(codec.config) / codec.config.sample_rate,
         encoder_macs=count * encoder,
         decoder_macs=count * decoder,
-        parameters=sum(parameter.numel() for parameter in codec.parameters()),
+        parameters=_count(codec) - _count(unused),
     )
 
 
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
 @torch.no_grad()
-def macs(codec: AudioCodec) -> tuple[float, float]:
+def macs(codec: AudioCodec, perceptual: bool = False) -> tuple[float, float]:
     """Multiply-accumulates of encoder and decoder for a second of ``config.channels`` channels.
 
     Of convolutions and products of matrices, the context model's on both sides; Fourier transforms
@@ -47,7 +53,7 @@ def macs(codec: AudioCodec) -> tuple[float, float]:
     with FlopCounterMode(display=False) as encoding:
         latent = codec.encode(waveform, level)
     with FlopCounterMode(display=False) as decoding:
-        codec.decoder(latent, level)
+        codec.perceived(latent, level) if perceptual else codec.decoder(latent, level)
     with FlopCounterMode(display=False) as modelling:
         if isinstance(codec.prior, ContextPrior):
             codec.prior(latent.round(), level)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from codec import checkpoint
 from codec.coding import bitstream
+from codec.errors import UserError
 from pipeline.coders import Coder, Cost, Timeline, networks
 
 
@@ -15,7 +16,7 @@ class NeuralCoder(Coder):
 
     ``weights`` is a released name, a model folder or a model file. Of a model of many rates,
     ``level`` is one for all files, or ``kbps`` the rate to which each file's own level comes
-    nearest.
+    nearest. With ``perceptual`` files are the same, and the second decoder decodes them.
     """
 
     suffix = ".rdc"
@@ -26,15 +27,19 @@ class NeuralCoder(Coder):
         codebooks: int | None = None,
         level: int | None = None,
         kbps: float | None = None,
+        perceptual: bool = False,
     ) -> None:
         self.codebooks, self.level, self.kbps = codebooks, level, kbps
+        self.perceptual = perceptual
         self.model = checkpoint.load(checkpoint.find(weights))
+        if perceptual and self.model.perceptual is None:
+            raise UserError(f"{weights}: has no perceptual decoder")
 
     def encode(self, waveform: NDArray[np.float32], sample_rate: int) -> bytes:
         return self.model.compress(waveform, sample_rate, self.codebooks, self.level, self.kbps)
 
     def decode(self, data: bytes) -> tuple[NDArray[np.float32], int]:
-        return self.model.decompress(data)
+        return self.model.decompress(data, self.perceptual)
 
     def payload_bytes(self, data: bytes) -> int:
         return bitstream.describe(io.BytesIO(data)).payload_bytes
@@ -50,7 +55,7 @@ class NeuralCoder(Coder):
         return np.arange(len(bits)) / self.model.config.frame_rate, bits
 
     def cost(self, channels: int) -> Cost:
-        return networks.cost_of(self.model, channels)
+        return networks.cost_of(self.model, channels, self.perceptual)
 
     def about(self) -> dict[str, object]:
         config = self.model.config
@@ -60,5 +65,6 @@ class NeuralCoder(Coder):
             "model": self.model.model_hash.hex(),
             "tables": self.model.frozen_tables().digest().hex(),
             "sample_rate": config.sample_rate,
+            "decoder": "perceptual" if self.perceptual else "plain",
             "quantizer": f"residual, {codebooks} codebooks" if self.model.layered else "scalar",
         }

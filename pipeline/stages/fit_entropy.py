@@ -28,7 +28,9 @@ def main(name: str) -> None:
     # What is judged is what can be released: weights as small as a model's file keeps them.
     codec.round_weights()
     prior = codec.prior
-    if isinstance(prior, ContextPrior):
+    if codec.perceptual is not None:
+        before = after = as_coded(codec, settings)
+    elif isinstance(prior, ContextPrior):
         before, after = fit_context(codec, prior, settings)
     elif isinstance(prior, CategoricalPrior) and codec.config.entropy == "context":
         before, after = fit_indices(codec, prior, settings)
@@ -38,6 +40,14 @@ def main(name: str) -> None:
     table = pd.DataFrame([{"model": name, "before_kbps": before, "after_kbps": after}])
     tables.write(layout.model_table(name, "entropy"), table, "%.6g")
     checkpoint.save(codec, layout.model_file(name), small=True)
+
+
+def as_coded(codec: AudioCodec, settings: Params) -> float:
+    """Validation kbps, all levels, of a model whose files are given: nothing is fitted."""
+    held_out = entropy.draw_pieces(codec, VALID, settings.entropy.seconds, settings.seed)
+    seconds = sum(symbols.shape[1] for symbols, _ in held_out) / codec.config.frame_rate
+    bits = sum(float(codec.bits(symbols[None], level).sum()) for symbols, level in held_out)
+    return float(bits / seconds / 1000)
 
 
 def fit_context(codec: AudioCodec, prior: ContextPrior, settings: Params) -> tuple[float, float]:

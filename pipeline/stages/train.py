@@ -64,7 +64,7 @@ def main(name: str) -> None:
         plan = loop.Plan(
             codec=codec,
             objective=Objective(loss, model.beta, config.sample_rate, config.levels),
-            adversary=adversary(adversarial),
+            adversary=adversary(adversarial, config.sample_rate),
             balanced=loss.balanced,
             settings=settings.optimizer,
             steps=steps,
@@ -134,12 +134,12 @@ def device_name(fabric: Fabric) -> str:
     return f"{torch.get_num_threads()} CPU cores"
 
 
-def adversary(settings: Adversarial) -> Adversary | None:
-    """The discriminator that params ask for."""
+def adversary(settings: Adversarial, sample_rate: int) -> Adversary | None:
+    """The discriminators that params ask for."""
     if not settings.enabled:
         return None
     weights = {"adversarial": settings.weight, "features": settings.features}
-    return Adversary.build(settings.width, settings.learning_rate, weights)
+    return Adversary.build(sample_rate, settings.width, settings.learning_rate, weights)
 
 
 def started(config: CodecConfig, init: str, base: Path) -> AudioCodec:
@@ -147,7 +147,9 @@ def started(config: CodecConfig, init: str, base: Path) -> AudioCodec:
 
     That model is the one of the file ``base``, a released one, or one of a path. With another
     quantizer it gives encoder and decoder, and quantizer and prior are new; with another entropy
-    model it gives all but the prior.
+    model it gives all but the prior. To a codec that has a perceptual decoder beside what it has,
+    it gives everything, its own decoder as a start of the other one too, and nothing but that other
+    one trains.
     """
     codec = AudioCodec(config)
     if init == SCRATCH:
@@ -159,7 +161,11 @@ def started(config: CodecConfig, init: str, base: Path) -> AudioCodec:
     quantizer = {"quantizer", "codebooks", "codebook_size"}
     if found.config == config:
         codec.load_state_dict(found.state_dict())
-        return codec
+        return fixed(codec, found)
+    if codec.perceptual is not None and found.config == without_perceptual(config):
+        codec.load_state_dict(found.state_dict(), strict=False)
+        codec.perceptual.decoder.load_state_dict(found.decoder.state_dict())
+        return fixed(codec, found)
     for key in sorted(fields.keys() - quantizer - {"entropy"}):
         if fields[key] != wanted[key]:
             raise UserError(
@@ -170,6 +176,21 @@ def started(config: CodecConfig, init: str, base: Path) -> AudioCodec:
     codec.decoder.load_state_dict(found.decoder.state_dict())
     if all(fields[key] == wanted[key] for key in quantizer):
         codec.quantizer.load_state_dict(found.quantizer.state_dict())
+    return codec
+
+
+def without_perceptual(config: CodecConfig) -> CodecConfig:
+    """The same without a perceptual decoder."""
+    return config.model_copy(update={"perceptual_noise": 0})
+
+
+def fixed(codec: AudioCodec, found: AudioCodec) -> AudioCodec:
+    """``codec`` with all but its perceptual decoder, if it has one, as it is in ``found``."""
+    if codec.perceptual is None:
+        return codec
+    codec.requires_grad_(False)
+    codec.perceptual.requires_grad_(True)
+    codec.tables, codec.model_hash = found.tables, found.model_hash
     return codec
 
 

@@ -117,11 +117,12 @@ def train(plan: Plan, fabric: Fabric) -> "Result":
         row = objective.summary(distances, out)
 
         if adversary is not None:
-            lesson = adversary.lesson(batch, heard)
+            judges = adversary.draw(plan.training.rng)
+            lesson = adversary.lesson(batch, heard, judges)
             adversary.optimizer.zero_grad(set_to_none=True)
             fabric.backward(lesson)
             adversary.optimizer.step()
-            opinion = adversary.opinion(batch, heard)
+            opinion = adversary.opinion(batch, heard, judges)
             distances |= opinion
             row |= {name: value.detach() for name, value in opinion.items()}
             row |= {"discriminator": lesson.detach()}
@@ -266,7 +267,14 @@ class _Run:
 
 
 def _optimizer(codec: AudioCodec, settings: Optimizer) -> torch.optim.Optimizer:
-    """AdamW; the prior's few scalars learn faster, and without decay."""
+    """AdamW; the prior's few scalars learn faster, and without decay.
+
+    Of a codec with a perceptual decoder that one alone learns.
+    """
+    if codec.perceptual is not None:
+        parameters = list(codec.perceptual.parameters())
+        groups = [{"params": parameters, "peak": settings.learning_rate, "weight_decay": 0.01}]
+        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.8, 0.99), fused=True)
     networks = [*codec.encoder.parameters(), *codec.decoder.parameters()]
     groups = [
         {"params": networks, "peak": settings.learning_rate, "weight_decay": 0.01},
@@ -313,10 +321,16 @@ def validate(codec: AudioCodec, objective: Objective, held_out: Tensor) -> dict[
 
 @torch.no_grad()
 def coded_kbps(codec: AudioCodec, out: TrainingOutput) -> Tensor:
-    """kbps of the rounded symbols, as the prior expects them."""
-    bits = codec.prior.bits(out.symbols, out.symbols, out.level)
-    frames = out.symbols.shape[0] * out.symbols.shape[-1]
-    return bits.sum() / (frames / codec.config.frame_rate) / 1000
+    """kbps of the rounded symbols, as the prior expects them, or frozen tables where there are."""
+    seconds = out.symbols.shape[0] * out.symbols.shape[-1] / codec.config.frame_rate
+    if codec.tables is None:
+        return codec.prior.bits(out.symbols, out.symbols, out.level).sum() / seconds / 1000
+    symbols = out.symbols.cpu().numpy()
+    bits = [
+        codec.bits(one[None], int(level)).sum()
+        for one, level in zip(symbols, out.level, strict=True)
+    ]
+    return torch.tensor(np.sum(bits) / seconds / 1000)
 
 
 def schedule(step: int, steps: int, warmup: int) -> float:

@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from codec.nn.discriminators import (
-    MultiScaleSTFTDiscriminator,
+    JUDGES,
+    Discriminators,
     adversarial_loss,
     discriminator_loss,
     feature_matching_loss,
@@ -90,28 +92,39 @@ def by_level(beta: float | Sequence[float], levels: int) -> Tensor:
 
 @dataclass
 class Adversary:
-    """A discriminator in training, and the weights of what it says in the codec's loss."""
+    """Discriminators in training, and the weights of what they say in the codec's loss."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
     weights: dict[str, float]
 
     @classmethod
-    def build(cls, width: int, learning_rate: float, weights: dict[str, float]) -> "Adversary":
-        """A new discriminator with its optimizer."""
-        network = MultiScaleSTFTDiscriminator(width)
+    def build(
+        cls, sample_rate: int, width: int, learning_rate: float, weights: dict[str, float]
+    ) -> "Adversary":
+        """New discriminators with their optimizer."""
+        network = Discriminators(sample_rate, width)
         optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, betas=(0.8, 0.99))
         return cls(network, optimizer, weights)
 
-    def lesson(self, reference: Tensor, decoded: Tensor) -> Tensor:
-        """The discriminator's own loss on recordings and decoded audio."""
-        return discriminator_loss(self.network(reference)[0], self.network(decoded.detach())[0])
+    def draw(self, rng: np.random.Generator) -> list[int]:
+        """Two of the judges: less than half of the work of asking all of them."""
+        return sorted(rng.choice(JUDGES, 2, replace=False).tolist())
 
-    def opinion(self, reference: Tensor, decoded: Tensor) -> dict[str, Tensor]:
+    def lesson(
+        self, reference: Tensor, decoded: Tensor, drawn: Sequence[int] | None = None
+    ) -> Tensor:
+        """The own loss of the discriminators that were drawn, on recordings and decoded audio."""
+        real, judged = (self.network(one, drawn)[0] for one in (reference, decoded.detach()))
+        return discriminator_loss(real, judged)
+
+    def opinion(
+        self, reference: Tensor, decoded: Tensor, drawn: Sequence[int] | None = None
+    ) -> dict[str, Tensor]:
         """Terms of the codec's loss: decoded audio should be judged as recordings are."""
         with torch.no_grad():
-            _, real = self.network(reference)
-        judged, features = self.network(decoded)
+            _, real = self.network(reference, drawn)
+        judged, features = self.network(decoded, drawn)
         return {
             "adversarial": adversarial_loss(judged),
             "features": feature_matching_loss(real, features),

@@ -76,8 +76,10 @@ class Record(Watcher):
         device = next(codec.parameters()).device
         for name, waveform in self.originals.items():
             out = codec(waveform[None].to(device))
-            # As a file would decode: with gains of bands, which training leaves out.
-            decoded = codec.decoder(out.codes, out.level)[0]
+            # As a file would decode: with gains of bands, which training leaves out where it is of
+            # the codec as a whole.
+            decoded = out.waveform if codec.perceptual else codec.decoder(out.codes, out.level)
+            decoded = decoded[0]
             self._write(f"{name}-step-{step:06d}", decoded)
         log.info("step %d: clips to listen to in %s", step, self.folder / CLIPS)
 

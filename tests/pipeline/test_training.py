@@ -15,14 +15,14 @@ from codec import audio, checkpoint
 from codec.config import PRESETS, CodecConfig
 from codec.errors import UserError
 from codec.model import AudioCodec
-from pipeline import params
+from pipeline import layout, params
 from pipeline.corpora import manifest
 from pipeline.stages.train import originals, processes, started
 from pipeline.training import loop, resume, watch
 from pipeline.training.balancer import Balancer
 from pipeline.training.data import Segments, recordings
 from pipeline.training.objective import Adversary, Objective
-from tests.conftest import RESIDUAL, ROOT, SPECTRAL, tone
+from tests.conftest import RESIDUAL, ROOT, SPECTRAL, TRANSFORM, tone
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(
     def plan(folder: str) -> loop.Plan:
         made = planned(split, tmp_path / folder, 30, RESIDUAL if which == "residual" else SPECTRAL)
         if which == "adversarial":
-            made.adversary = Adversary.build(2, 1e-3, {"adversarial": 1.0, "features": 1.0})
+            made.adversary = Adversary.build(24_000, 2, 1e-3, {"adversarial": 1.0, "features": 1.0})
             made.balanced = True
         return made
 
@@ -369,7 +369,7 @@ def test_gradients_through_the_balancer_are_those_of_the_weighted_sum(balanced: 
 
 def test_the_discriminator_learns_to_tell_noise_from_tones_and_says_so() -> None:
     torch.manual_seed(0)
-    adversary = Adversary.build(4, 3e-3, {"adversarial": 1.0, "features": 1.0})
+    adversary = Adversary.build(8_000, 4, 3e-3, {"adversarial": 1.0, "features": 1.0})
     real = torch.from_numpy(tone(0.5, 8_000, channels=4))[:, None]
     noise = 0.3 * torch.randn_like(real)
     before = adversary.opinion(real, noise)["adversarial"]
@@ -412,3 +412,52 @@ def test_every_preset_trains_compresses_and_decompresses(
     back, rate = codec.decompress(codec.compress(wave, 44_100))
     assert (back.shape, rate) == (wave.shape, 44_100)
     assert np.isfinite(back).all()
+
+
+def test_a_perceptual_decoder_trains_alone_and_files_stay_what_they_are(
+    split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    base, path = AudioCodec(TRANSFORM), tmp_path / "base.safetensors"
+    base.round_weights()
+    checkpoint.save(base.freeze(), path, small=True)
+    config = TRANSFORM.model_copy(update={"perceptual_noise": 4})
+    plan = planned(split, tmp_path / "state", 8, config)
+    plan.codec = started(config, str(path), path)
+    plan.adversary = Adversary.build(config.sample_rate, 2, 1e-3, {"adversarial": 1.0})
+    plan.adversary.weights |= {"features": 1.0}
+    plan.balanced = True
+    before = {name: value.clone() for name, value in plan.codec.state_dict().items()}
+    result = loop.train(plan, alone())
+    moved = {
+        name
+        for name, value in result.codec.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert "perceptual.texture.weight" in moved
+    assert all(name.startswith("perceptual.decoder.") for name in moved - {
+        "perceptual.texture.weight"
+    })  # fmt: skip
+    valid = result.curve[result.curve.split == "valid"]
+    assert (valid.coded_kbps > 0).all()
+    assert valid.coded_kbps.nunique() == 1  # of files that training does not change
+    assert np.isfinite(valid.total).all()
+    # Saved and rounded, as the pipeline's stages do it.
+    (tmp_path / "models/one").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    checkpoint.save(result.codec, layout.weights("one", "last"))
+    codec = checkpoint.load(layout.weights("one", "last"))
+    codec.round_weights()
+    checkpoint.save(codec, layout.model_file("one"), small=True)
+    after, wave = checkpoint.load(layout.model_file("one")), tone(0.5, config.sample_rate, 200.0, 2)
+    old = checkpoint.load(path)
+    assert after.compress(wave, config.sample_rate) == old.compress(wave, config.sample_rate)
+    # Trained on, it goes on from where it was.
+    again = started(config, str(layout.model_file("one")), path)
+    assert again.model_hash == old.model_hash
+    assert all(
+        torch.equal(value, after.state_dict()[name])
+        for name, value in again.state_dict().items()
+        if not name.startswith("prior.")
+    )
+    assert not any(parameter.requires_grad for parameter in again.decoder.parameters())
