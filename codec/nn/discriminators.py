@@ -53,8 +53,8 @@ class PatchDiscriminator(nn.Module):
         x, features = picture, []
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2)
-            features.append(x)
-        return self.head(x), features
+            features.append(x.float())
+        return self.head(x).float(), features
 
 
 class STFTDiscriminator(nn.Module):

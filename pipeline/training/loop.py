@@ -122,7 +122,8 @@ def train(plan: Plan, fabric: Fabric) -> "Result":
             adversary.optimizer.zero_grad(set_to_none=True)
             fabric.backward(lesson)
             adversary.optimizer.step()
-            opinion = adversary.opinion(batch, heard, judges)
+            with fabric.autocast():
+                opinion = adversary.opinion(batch, heard, judges)
             distances |= opinion
             row |= {name: value.detach() for name, value in opinion.items()}
             row |= {"discriminator": lesson.detach()}

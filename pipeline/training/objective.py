@@ -122,9 +122,11 @@ class Adversary:
         self, reference: Tensor, decoded: Tensor, drawn: Sequence[int] | None = None
     ) -> dict[str, Tensor]:
         """Terms of the codec's loss: decoded audio should be judged as recordings are."""
+        # Fabric's wrapper wants to make gradients by itself; none is made for the judges here.
+        network = getattr(self.network, "module", self.network)
         with torch.no_grad():
-            _, real = self.network(reference, drawn)
-        judged, features = self.network(decoded, drawn)
+            _, real = network(reference, drawn)
+        judged, features = network(decoded, drawn)
         return {
             "adversarial": adversarial_loss(judged),
             "features": feature_matching_loss(real, features),
