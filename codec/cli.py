@@ -194,6 +194,8 @@ def models() -> None:
         rate = f"{facts['file_kbps']:g} kbps on average"
         if "range_kbps" in facts:
             rate += ", {:g} to {:g} with --kbps".format(*facts["range_kbps"])
+        if "perceptual" in facts:
+            rate += ", two decoders (--perceptual)"
         typer.echo(
             f"{name}  {rate}, {facts['quantizer']} quantizer, {facts['sample_rate']} Hz{default}; "
             f"card: {path.with_suffix('.md')}"

@@ -28,7 +28,7 @@ def cost_of(codec: AudioCodec, channels: int, perceptual: bool = False) -> Cost:
     unused = codec.perceptual if codec.perceptual is not None and not perceptual else nn.Module()
     count = groups(channels, codec.config)
     return Cost(
-        lookahead_ms=1000 * lookahead(codec.config) / codec.config.sample_rate,
+        lookahead_ms=1000 * lookahead(codec.config, perceptual) / codec.config.sample_rate,
         encoder_macs=count * encoder,
         decoder_macs=count * decoder,
         parameters=_count(codec) - _count(unused),
@@ -65,7 +65,7 @@ def macs(codec: AudioCodec, perceptual: bool = False) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def lookahead(config: CodecConfig) -> int:
+def lookahead(config: CodecConfig, perceptual: bool = False) -> int:
     """Samples that have to come after a sample before it can be decoded, at the codec's rate.
 
     Found by making one sample of the input NaN: what is decoded from it is NaN. Networks of another
@@ -82,6 +82,7 @@ def lookahead(config: CodecConfig) -> int:
     places = before * hop + torch.arange(1, parts + 1) * hop // parts - 1
     waveform[torch.arange(parts), :, places] = torch.nan
     level = torch.zeros(parts, dtype=torch.long)
-    decoded = network.decoder(network.encode(waveform, level), level)
+    decoder = network.perceived if perceptual else network.decoder
+    decoded = decoder(network.encode(waveform, level), level)
     first = decoded.isnan().any(dim=1).int().argmax(dim=1)
     return int((places - first).max())

@@ -33,6 +33,7 @@ STYLES = {
     "neural": Style("Neural", "#0072B2", "circle"),
     "sweep": Style("Neural, a network for each β", "#CC79A7", "circle-open"),
     "rvq": Style("Neural, RVQ", "#009E73", "square"),
+    "perceptual": Style("Neural, perceptual decoder", "#0072B2", "circle-open", "dash"),
     ENVELOPE: Style("Opus at its best", "#D55E00", "diamond", width=4.5),
     "opus": Style("Opus", "#D55E00", "diamond"),
 }

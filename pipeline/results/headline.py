@@ -16,6 +16,7 @@ NAMES = {
     "neural": "the neural codec",
     "sweep": "the neural codec with a network for each beta",
     "rvq": "the neural codec with RVQ",
+    "perceptual": "the neural codec with its perceptual decoder",
 }
 """Our own series, and what to call them."""
 KINDS = {"all": "over all kinds", "speech": "on speech", "music": "on music",

@@ -97,6 +97,20 @@ def test_every_weight_of_a_layer_is_used_once_a_frame(config: CodecConfig) -> No
     assert cost.parameters == sum(p.numel() for p in codec.parameters())
 
 
+def test_a_perceptual_decoder_costs_what_it_takes_and_no_one_else() -> None:
+    one, two = (
+        tiny_codec(c) for c in (TRANSFORM, TRANSFORM.model_copy(update={"perceptual_noise": 4}))
+    )
+    assert networks.cost_of(two, 1) == networks.cost_of(one, 1)
+    plain, heard = networks.cost_of(one, 1), networks.cost_of(two, 1, perceptual=True)
+    assert heard.encoder_macs == plain.encoder_macs
+    # It has the first decoder beside it, of the same size.
+    weights = sum(p.numel() for p in two.perceptual.parameters() if p.dim() > 2)
+    assert heard.decoder_macs - plain.decoder_macs > TRANSFORM.frame_rate * weights
+    assert heard.parameters == sum(p.numel() for p in two.parameters())
+    assert heard.lookahead_ms >= plain.lookahead_ms
+
+
 def test_a_context_model_s_work_is_in_that_of_both_sides() -> None:
     plain, context = (
         networks.macs(AudioCodec(DEEPER.model_copy(update={"entropy": entropy})))
