@@ -258,9 +258,10 @@ def _read_payload(file: BinaryIO, header: Header, number: int, size: int) -> byt
 def _find_chunk(file: BinaryIO, header: Header, first: int) -> int:
     """Move to the next whole chunk of number ``first`` or more and return its number.
 
-    The file stands at a damaged chunk. Where damage left the sizes whole, they lead on; else every
-    position may begin a chunk, and a checksum of 32 bits tells. ``SEARCH_BYTES`` bounds the work.
-    Where nothing is found, the file stands at its end and the number is ``header.chunks``.
+    The file stands at a damaged chunk. Where damage left its size whole, that leads to the very
+    next one; else every position may begin a chunk, and a checksum of 32 bits tells.
+    ``SEARCH_BYTES`` bounds the work. Where nothing is found, the file stands at its end and the
+    number is ``header.chunks``.
     """
     start, end = file.tell(), min(header.chunks, first + SEARCH_CHUNKS)
     marks = {_number_mark(number): number for number in range(first, end)}
@@ -277,9 +278,11 @@ def _find_chunk(file: BinaryIO, header: Header, first: int) -> int:
         seal = _seal(header, reach[body : body + size])
         return marks.get(checksum ^ seal), body + size, size
 
+    # A damaged size may lead to a later chunk, past whole ones.
     _, led, _ = chunk_at(0)
+    begin = led if chunk_at(led)[0] == first else 1
     work = 0
-    for offset in (led, *range(1, len(reach))):
+    for offset in range(begin, len(reach)):
         number, _, summed = chunk_at(offset)
         if number is not None:
             file.seek(start + offset)

@@ -1,7 +1,7 @@
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from codec.coding import bitstream
@@ -65,6 +65,7 @@ def test_bytes_after_the_end_are_found() -> None:
         read_all(file_of([b"one"]) + b"!")
 
 
+@example(sizes=[0, 0, 0], position=0, flip=5)  # a size that leads to the last chunk
 @given(
     sizes=st.lists(st.integers(0, 400), min_size=3, max_size=8),
     position=st.integers(0, 10**6),
