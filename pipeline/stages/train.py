@@ -23,7 +23,7 @@ from codec.coding.chunks import grouped
 from codec.config import CodecConfig
 from codec.errors import UserError
 from codec.files import replacing, write_text
-from codec.model import AudioCodec, weights_hash
+from codec.model import PERCEPTUAL, AudioCodec, weights_hash
 from pipeline import layout, params
 from pipeline.corpora import manifest
 from pipeline.layout import TRAIN, VALID
@@ -147,9 +147,8 @@ def started(config: CodecConfig, init: str, base: Path) -> AudioCodec:
 
     That model is the one of the file ``base``, a released one, or one of a path. With another
     quantizer it gives encoder and decoder, and quantizer and prior are new; with another entropy
-    model it gives all but the prior. To a codec that has a perceptual decoder beside what it has,
-    it gives everything, its own decoder as a start of the other one too, and nothing but that other
-    one trains.
+    model it gives all but the prior. Of a codec with a perceptual decoder that one alone trains;
+    where the model has none like it, it starts from the first decoder.
     """
     codec = AudioCodec(config)
     if init == SCRATCH:
@@ -159,13 +158,20 @@ def started(config: CodecConfig, init: str, base: Path) -> AudioCodec:
     fields: dict[str, Any] = found.config.model_dump()
     wanted: dict[str, Any] = config.model_dump()
     quantizer = {"quantizer", "codebooks", "codebook_size"}
-    if found.config == config:
-        codec.load_state_dict(found.state_dict())
-        return fixed(codec, found)
-    if codec.perceptual is not None and found.config == without_perceptual(config):
-        codec.load_state_dict(found.state_dict(), strict=False)
-        codec.perceptual.decoder.load_state_dict(found.decoder.state_dict())
-        return fixed(codec, found)
+    if without_perceptual(found.config) == without_perceptual(config):
+        same = found.config.perceptual_noise == config.perceptual_noise
+        weights = found.state_dict()
+        codec.load_state_dict(
+            {name: w for name, w in weights.items() if same or not name.startswith(PERCEPTUAL)},
+            strict=same,
+        )
+        if codec.perceptual is not None:
+            if not same:
+                codec.perceptual.decoder.load_state_dict(found.decoder.state_dict())
+            codec.requires_grad_(False)
+            codec.perceptual.requires_grad_(True)
+            codec.tables, codec.model_hash = found.tables, found.model_hash
+        return codec
     for key in sorted(fields.keys() - quantizer - {"entropy"}):
         if fields[key] != wanted[key]:
             raise UserError(
@@ -182,16 +188,6 @@ def started(config: CodecConfig, init: str, base: Path) -> AudioCodec:
 def without_perceptual(config: CodecConfig) -> CodecConfig:
     """The same without a perceptual decoder."""
     return config.model_copy(update={"perceptual_noise": 0})
-
-
-def fixed(codec: AudioCodec, found: AudioCodec) -> AudioCodec:
-    """``codec`` with all but its perceptual decoder, if it has one, as it is in ``found``."""
-    if codec.perceptual is None:
-        return codec
-    codec.requires_grad_(False)
-    codec.perceptual.requires_grad_(True)
-    codec.tables, codec.model_hash = found.tables, found.model_hash
-    return codec
 
 
 def originals(split: Path, config: CodecConfig, settings: Watch) -> dict[str, torch.Tensor]:

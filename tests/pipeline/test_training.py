@@ -424,8 +424,8 @@ def test_a_perceptual_decoder_trains_alone_and_files_stay_what_they_are(
     config = TRANSFORM.model_copy(update={"perceptual_noise": 4})
     plan = planned(split, tmp_path / "state", 8, config)
     plan.codec = started(config, str(path), path)
-    plan.adversary = Adversary.build(config.sample_rate, 2, 1e-3, {"adversarial": 1.0})
-    plan.adversary.weights |= {"features": 1.0}
+    weights = {"adversarial": 1.0, "features": 1.0}
+    plan.adversary = Adversary.build(config.sample_rate, 2, 1e-3, weights)
     plan.balanced = True
     before = {name: value.clone() for name, value in plan.codec.state_dict().items()}
     result = loop.train(plan, alone())
@@ -461,3 +461,9 @@ def test_a_perceptual_decoder_trains_alone_and_files_stay_what_they_are(
         if not name.startswith("prior.")
     )
     assert not any(parameter.requires_grad for parameter in again.decoder.parameters())
+    # Without it, the whole codec trains on, as from a model that never had one.
+    whole = started(TRANSFORM, str(layout.model_file("one")), path)
+    assert all(parameter.requires_grad for parameter in whole.parameters())
+    assert whole.tables is None
+    for name, value in whole.decoder.state_dict().items():
+        assert torch.equal(value, after.decoder.state_dict()[name])
