@@ -6,7 +6,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from codec.coding.context import ContextTables
 from codec.coding.index_context import IndexTables
@@ -56,10 +57,7 @@ def save(model: AudioCodec, path: str | Path, small: bool = False) -> None:
     about: dict[str, object] = {"format": FORMAT, "config": model.config.model_dump()}
     if model.tables is not None:
         # Of the weights as they will be loaded: a model can be found without loading them all.
-        widened = weight_packing.widened(tensors)
-        about["hash"] = weights_hash(model.config, widened).hex()
-        if model.perceptual is not None:
-            about["perceptual"] = perceptual_hash(model.config, widened).hex()
+        about |= _hashes(model.config, weight_packing.widened(tensors))
     # One metadata key only: safetensors writes several in no fixed order.
     with replacing(path) as scratch:
         save_file(tensors, scratch, metadata={"rdcodec": json.dumps(about, sort_keys=True)})
@@ -88,14 +86,19 @@ def load(path: str | Path) -> AudioCodec:
     except (ValidationError, KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: config and weights do not fit: {error}") from error
     if model.tables is not None:
-        model.model_hash = weights_hash(model.config, weights)
-        sound = [about.get("hash") == model.model_hash.hex()]
-        if model.perceptual is not None:
-            found = perceptual_hash(model.config, weights).hex()
-            sound.append(about.get("perceptual") == found)
-        if not all(sound):
+        hashes = _hashes(model.config, weights)
+        model.model_hash = bytes.fromhex(hashes["hash"])
+        if any(about.get(name) != value for name, value in hashes.items()):
             raise UserError(f"{path}: damaged: its weights are not those that it was saved with")
     return model.eval()
+
+
+def _hashes(config: CodecConfig, weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """What a file's metadata say of its weights."""
+    found = {"hash": weights_hash(config, weights).hex()}
+    if config.perceptual_noise:
+        found["perceptual"] = perceptual_hash(config, weights).hex()
+    return found
 
 
 def _kind(config: CodecConfig) -> type[Tables]:

@@ -1,6 +1,5 @@
 """Discriminators: networks that learn to tell decoded audio from recordings, for training alone."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from codec.nn.layers import real_fft
-from codec.nn.losses import mel_filters
+from codec.nn.losses import mel_filters, window_factor
 
 SIZES = (2048, 1024, 512, 256)
 """Windows of the Fourier transforms at 24 kHz; at other rates those of the same duration."""
@@ -107,7 +106,7 @@ class Discriminators(nn.Module):
 
     def __init__(self, sample_rate: int, width: int = 32) -> None:
         super().__init__()
-        factor = 2 ** max(0, round(math.log2(sample_rate / 24_000)))
+        factor = window_factor(sample_rate)
         self.judges = nn.ModuleList([STFTDiscriminator(factor * size, width) for size in SIZES])
         self.judges.append(MelDiscriminator(sample_rate, factor * MEL_SIZE, MEL_BANDS, width))
 

@@ -41,7 +41,7 @@ class SpectralDistances(nn.Module):
     def __init__(self, scales: Sequence[int], sample_rate: int, terms: Sequence[str]) -> None:
         super().__init__()
         self.scales = tuple(scales) if {"log_magnitude", "phase"} & set(terms) else ()
-        factor = 2 ** max(0, round(math.log2(sample_rate / 24_000)))
+        factor = window_factor(sample_rate)
         self.mel_sizes = tuple(factor * size for size in self.MEL_BANDS) if "mel" in terms else ()
         for size, bands in zip(self.mel_sizes, self.MEL_BANDS.values(), strict=False):
             filters = mel_filters(sample_rate, size, bands)
@@ -106,6 +106,11 @@ class SpectralDistances(nn.Module):
         padded = F.pad(waveforms[:, None], (size // 2, size // 2), mode="reflect")[:, 0]
         frames = padded.unfold(-1, size, size // 4) * self.get_buffer(f"window_{size}")
         return real_fft(frames).transpose(1, 2)
+
+
+def window_factor(sample_rate: int) -> int:
+    """By how much windows are longer than at 24 kHz, to be of about the same duration."""
+    return int(2 ** max(0, round(math.log2(sample_rate / 24_000))))
 
 
 def mel_filters(sample_rate: int, size: int, bands: int) -> Tensor:

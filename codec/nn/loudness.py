@@ -14,7 +14,7 @@ replicates them. Nothing is random in it, so pieces of a file decode as the whol
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -105,17 +105,11 @@ class BandLoudness(nn.Module):
         What takes the place of bands in which nothing was coded has no gradient.
         """
         decibels = gains.unflatten(1, (decoded.shape[1], -1)).transpose(2, 3)
-        # What the last frame says is true to the end.
-        decibels = torch.cat((decibels, decibels[:, :, -1:]), dim=2)
-        gain = (decibels * (math.log(10) / 20)).exp()
-        frames = by_pieces(self._adjusted, self._frames(F.pad(decoded, (0, self.hop))), gain)
-        return self._joined(frames, decoded.shape[-1])
+        return self._by_frame(self._adjusted, decoded, (decibels * (math.log(10) / 20)).exp())
 
     def matched(self, decoded: Tensor, energies: Tensor) -> Tensor:
         """(batch, channels, frames · hop) with each band as loud as ``energies`` of another say."""
-        energies = torch.cat((energies, energies[:, :, -1:]), dim=2)
-        frames = by_pieces(self._matched, self._frames(F.pad(decoded, (0, self.hop))), energies)
-        return self._joined(frames, decoded.shape[-1])
+        return self._by_frame(self._matched, decoded, energies)
 
     def _matched(self, frames: Tensor, energies: Tensor) -> Tensor:
         """(…, frames, 2 · hop) samples made as loud as (…, frames, bands), windowed once more."""
@@ -124,10 +118,15 @@ class BandLoudness(nn.Module):
         gain = ((energies + least) / (self._energies(spectrum) + least)).sqrt().clamp(max=LOUDEST)
         return torch.fft.irfft(spectrum * (gain @ self.members), n=2 * self.hop) * self.window
 
-    def _joined(self, frames: Tensor, samples: int) -> Tensor:
-        """(batch, channels, frames, 2 · hop) overlapping frames, one more than samples have."""
+    def _by_frame(
+        self, change: Callable[[Tensor, Tensor], Tensor], waveform: Tensor, values: Tensor
+    ) -> Tensor:
+        """A waveform whose frames went through ``change`` with their (…, frames, bands) values."""
+        # What the last frame says is true to the end.
+        values = torch.cat((values, values[:, :, -1:]), dim=2)
+        frames = by_pieces(change, self._frames(F.pad(waveform, (0, self.hop))), values)
         half = self.hop // 2
-        whole = overlap_add(frames, self.hop)[..., half : half + samples]
+        whole = overlap_add(frames, self.hop)[..., half : half + waveform.shape[-1]]
         return self.rotation.inverse(whole)
 
     def _adjusted(self, frames: Tensor, gain: Tensor) -> Tensor:
